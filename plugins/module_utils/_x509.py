@@ -1,0 +1,346 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""X.509 objects, with the differences between cryptography 3.2 and the newest hidden here.
+
+No other file of the collection imports cryptography, except the practice CA. Where the library is missing,
+importing this file still works and `missing()` says why, so that a module can tell the operator.
+"""
+
+import base64
+import binascii
+import datetime
+import hashlib
+import re
+import warnings
+
+try:
+    import cryptography
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.backends import default_backend
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+    IMPORT_ERROR = None
+except ImportError as error:  # reported by the module, see _requirements.py
+    IMPORT_ERROR = error
+
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
+
+MINIMUM_CRYPTOGRAPHY = (3, 2)
+PEM_BLOCK = re.compile(
+    r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[^-]*)-----END (?P=label)-----"
+)
+SHORT_NAMES = {
+    "2.5.4.3": "CN",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "1.2.840.113549.1.9.1": "emailAddress",
+}
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+ANY_USAGE = "2.5.29.37.0"
+
+
+def installed_version():
+    """cryptography's version as text, or '' when it is missing."""
+    return "" if IMPORT_ERROR else cryptography.__version__
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def pem_blocks(text):
+    """[(label, DER bytes)] of every PEM block in the text, in order; a broken body raises UpkiError."""
+    blocks = []
+    for match in PEM_BLOCK.finditer(text):
+        body = "".join(match.group("body").split())
+        try:
+            blocks.append((match.group("label"), base64.b64decode(body.encode("ascii"), validate=True)))
+        except (binascii.Error, ValueError, UnicodeEncodeError) as error:
+            raise UpkiError(
+                "pem_broken",
+                "A PEM block '{0}' is not valid base64 ({1}).".format(match.group("label"), error),
+                "Take the file again from where it came from.",
+            )
+    return blocks
+
+
+def certificate_from_der(der):
+    """An x509.Certificate; UpkiError `certificate_broken` when the bytes are none."""
+    try:
+        with warnings.catch_warnings():
+            # Security Communication RootCA2 has serial number 0, which newer versions warn about.
+            warnings.simplefilter("ignore")
+            return x509.load_der_x509_certificate(der, default_backend())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UpkiError("certificate_broken", "This is not a valid X.509 certificate ({0}).".format(error))
+
+
+def certificates_from_pem(text):
+    """All certificates of a PEM text, in their order."""
+    labels = ("CERTIFICATE", "X509 CERTIFICATE")
+    return [certificate_from_der(der) for label, der in pem_blocks(text) if label in labels]
+
+
+def request_from_pem(text):
+    """The x509.CertificateSigningRequest in a PEM text."""
+    try:
+        return x509.load_pem_x509_csr(text.encode("ascii"), default_backend())
+    except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeEncodeError) as error:
+        raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(str(error) or "not PEM"))
+
+
+def request_from_der(der):
+    """The x509.CertificateSigningRequest in DER bytes."""
+    try:
+        return x509.load_der_x509_csr(der, default_backend())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(error))
+
+
+def private_key_from_pem(data):
+    """An unencrypted private key; UpkiError `key_encrypted` or `key_broken` without a word of its content."""
+    try:
+        return serialization.load_pem_private_key(data, None, default_backend())
+    except TypeError:
+        raise UpkiError(
+            "key_encrypted",
+            "The private key has a passphrase.",
+            "Remove it (openssl pkey -in key.pem -out new.pem): a server cannot start with it unattended.",
+        )
+    except (ValueError, UnsupportedAlgorithm):
+        raise UpkiError("key_broken", "The private key cannot be read as PEM.")
+
+
+# --- facts of a certificate, request or key --------------------------------------------------------------
+
+
+def der(certificate):
+    """DER bytes of a certificate or request."""
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def pem(certificate):
+    """Clean PEM text of a certificate or request, with a final newline."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def sha256(certificate):
+    """SHA-256 fingerprint, lower-case hexadecimal without colons."""
+    return hashlib.sha256(der(certificate)).hexdigest()
+
+
+def spki_der(public_key):
+    """SubjectPublicKeyInfo in DER: what two equal keys share in every version of the library."""
+    return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def spki_sha256(public_key):
+    """SHA-256 of the SubjectPublicKeyInfo, lower-case hexadecimal."""
+    return hashlib.sha256(spki_der(public_key)).hexdigest()
+
+
+def _utc(certificate, name):
+    value = getattr(certificate, name + "_utc", None)  # cryptography 42 and later
+    return value or getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
+
+
+def not_before(certificate):
+    """Start of validity, aware datetime in UTC."""
+    return _utc(certificate, "not_valid_before")
+
+
+def not_after(certificate):
+    """End of validity, aware datetime in UTC."""
+    return _utc(certificate, "not_valid_after")
+
+
+def name_fields(name):
+    """[(short name, value)] of an x509.Name in the order of its encoding; unknown types by dotted OID."""
+    fields = []
+    for attribute in name:
+        dotted = attribute.oid.dotted_string
+        value = attribute.value
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        fields.append((SHORT_NAMES.get(dotted, dotted), value))
+    return fields
+
+
+def name_text(name):
+    """One line such as 'C=JP, ST=tokyo, O=…, CN=…' for messages, in the order of the encoding."""
+    return ", ".join("{0}={1}".format(key, value) for key, value in name_fields(name))
+
+
+def name_value(name, field):
+    """The first value of CN, O, L, ST, C or OU in a name, or ''."""
+    for key, value in name_fields(name):
+        if key == field:
+            return value
+    return ""
+
+
+def _extension(certificate, oid_name):
+    try:
+        return certificate.extensions.get_extension_for_oid(getattr(ExtensionOID, oid_name)).value
+    except x509.ExtensionNotFound:
+        return None
+    except ValueError as error:  # duplicate or undecodable extensions
+        raise UpkiError("certificate_broken", "The certificate's extensions cannot be read ({0}).".format(error))
+
+
+def dns_names(certificate):
+    """dNSNames of the subjectAltName, in order, as they stand in the certificate."""
+    names = _extension(certificate, "SUBJECT_ALTERNATIVE_NAME")
+    return list(names.get_values_for_type(x509.DNSName)) if names is not None else []
+
+
+def is_ca(certificate):
+    """True when basicConstraints says CA."""
+    constraints = _extension(certificate, "BASIC_CONSTRAINTS")
+    return constraints is not None and bool(constraints.ca)
+
+
+def usages(certificate):
+    """Dotted OIDs of the extended key usage as a list, or None where the extension is absent."""
+    extension = _extension(certificate, "EXTENDED_KEY_USAGE")
+    return None if extension is None else [usage.dotted_string for usage in extension]
+
+
+def allows_server_auth(certificate):
+    """True when the extended key usage is absent or names serverAuth (or any)."""
+    found = usages(certificate)
+    return found is None or SERVER_AUTH in found or ANY_USAGE in found
+
+
+def subject_key_id(certificate):
+    """Lower-case hexadecimal, or '' where absent."""
+    extension = _extension(certificate, "SUBJECT_KEY_IDENTIFIER")
+    return "" if extension is None else binascii.hexlify(extension.digest).decode("ascii")
+
+
+def authority_key_id(certificate):
+    """Lower-case hexadecimal, or '' where absent."""
+    extension = _extension(certificate, "AUTHORITY_KEY_IDENTIFIER")
+    if extension is None or extension.key_identifier is None:
+        return ""
+    return binascii.hexlify(extension.key_identifier).decode("ascii")
+
+
+def access_urls(certificate, method):
+    """URLs of the authorityInfoAccess, method 'caIssuers' or 'ocsp'."""
+    wanted = {"caIssuers": "1.3.6.1.5.5.7.48.2", "ocsp": "1.3.6.1.5.5.7.48.1"}[method]
+    extension = _extension(certificate, "AUTHORITY_INFORMATION_ACCESS")
+    if extension is None:
+        return []
+    return [
+        row.access_location.value
+        for row in extension
+        if row.access_method.dotted_string == wanted and isinstance(row.access_location, x509.UniformResourceIdentifier)
+    ]
+
+
+def signature_hash(signed):
+    """Name of the signature's hash ('sha256', …), or '' for algorithms without one (Ed25519)."""
+    try:
+        algorithm = signed.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "unknown"
+    return algorithm.name if algorithm is not None else ""
+
+
+def key_type(public_key):
+    """'rsa2048', 'p384' (what the service accepts) or a name of the same style: 'rsa4096', 'secp256r1', 'ed25519'."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return "rsa{0}".format(public_key.key_size)
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return "p384" if public_key.curve.name == "secp384r1" else public_key.curve.name
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return "ed25519"
+    if isinstance(public_key, ed448.Ed448PublicKey):
+        return "ed448"
+    return type(public_key).__name__.lower().replace("publickey", "").strip("_")
+
+
+def signed_by(certificate, issuer_key):
+    """True when the public key made the certificate's signature."""
+    try:
+        if isinstance(issuer_key, rsa.RSAPublicKey):
+            issuer_key.verify(
+                certificate.signature,
+                certificate.tbs_certificate_bytes,
+                padding.PKCS1v15(),
+                certificate.signature_hash_algorithm,
+            )
+        elif isinstance(issuer_key, ec.EllipticCurvePublicKey):
+            issuer_key.verify(
+                certificate.signature,
+                certificate.tbs_certificate_bytes,
+                ec.ECDSA(certificate.signature_hash_algorithm),
+            )
+        elif isinstance(issuer_key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+            issuer_key.verify(certificate.signature, certificate.tbs_certificate_bytes)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True
+
+
+def is_self_signed(certificate):
+    """True for a root: subject equals issuer and its own key made the signature."""
+    return certificate.subject == certificate.issuer and signed_by(certificate, certificate.public_key())
+
+
+def request_signature_holds(request):
+    """True when the CSR is signed by the key that it carries."""
+    try:
+        return bool(request.is_signature_valid)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+
+
+def request_has_extensions(request):
+    """True when the CSR asks for X.509 extensions."""
+    try:
+        return len(request.extensions) > 0
+    except ValueError:
+        return True
+
+
+# --- making ----------------------------------------------------------------------------------------------
+
+
+def generate_key(name):
+    """A new private key of one of KEY_TYPES."""
+    row = KEY_TYPES[name]
+    if row["algorithm"] == "rsa":
+        return rsa.generate_private_key(65537, row["bits"], default_backend())
+    return ec.generate_private_key(ec.SECP384R1(), default_backend())
+
+
+def private_key_pem(key):
+    """Unencrypted PKCS#8 PEM bytes; secret."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def build_request(key, fields, hash_name):
+    """A CSR without any extension. fields: [('C', 'JP'), …] in the order to encode."""
+    oids = {
+        "C": NameOID.COUNTRY_NAME,
+        "ST": NameOID.STATE_OR_PROVINCE_NAME,
+        "L": NameOID.LOCALITY_NAME,
+        "O": NameOID.ORGANIZATION_NAME,
+        "CN": NameOID.COMMON_NAME,
+    }
+    name = x509.Name([x509.NameAttribute(oids[field], value) for field, value in fields])
+    algorithm = {"sha256": hashes.SHA256, "sha384": hashes.SHA384}[hash_name]()
+    return x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, algorithm, default_backend())
