@@ -3,7 +3,7 @@
 """X.509 objects, with the differences between cryptography 3.2 and the newest hidden here.
 
 No other file of the collection imports cryptography, except the practice CA. Where the library is missing,
-importing this file still works and `missing()` says why, so that a module can tell the operator.
+importing this file still works and IMPORT_ERROR says why, so that _requirements.py can tell the operator.
 """
 
 import base64
@@ -11,16 +11,16 @@ import binascii
 import datetime
 import hashlib
 import re
+import sys
 import warnings
 
 try:
-    import cryptography
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.backends import default_backend
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-    from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+    from cryptography.x509.oid import ExtensionOID, NameOID
 
     IMPORT_ERROR = None
 except ImportError as error:  # reported by the module, see _requirements.py
@@ -30,9 +30,7 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
 
 MINIMUM_CRYPTOGRAPHY = (3, 2)
-PEM_BLOCK = re.compile(
-    r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[^-]*)-----END (?P=label)-----"
-)
+PEM_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[^-]*)-----END (?P=label)-----")
 SHORT_NAMES = {
     "2.5.4.3": "CN",
     "2.5.4.5": "serialNumber",
@@ -48,8 +46,8 @@ ANY_USAGE = "2.5.29.37.0"
 
 
 def installed_version():
-    """cryptography's version as text, or '' when it is missing."""
-    return "" if IMPORT_ERROR else cryptography.__version__
+    """cryptography's version as text, or '' when it is missing; known also where a part of it cannot be imported."""
+    return getattr(sys.modules.get("cryptography"), "__version__", "")
 
 
 # --- reading ---------------------------------------------------------------------------------------------
