@@ -20,6 +20,7 @@ try:
     from cryptography.hazmat.backends import default_backend
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.serialization import pkcs7
     from cryptography.x509.oid import ExtensionOID, NameOID
 
     IMPORT_ERROR = None
@@ -116,6 +117,16 @@ def private_key_from_pem(data):
         raise UpkiError("key_broken", "The private key cannot be read as PEM.")
 
 
+def certificates_from_pkcs7(data):
+    """All certificates of a PKCS#7 structure in DER, in its order, which says nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return list(pkcs7.load_der_pkcs7_certificates(data))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UpkiError("pkcs7_broken", "This is not a readable PKCS#7 file ({0}).".format(error))
+
+
 # --- facts of a certificate, request or key --------------------------------------------------------------
 
 
@@ -203,6 +214,12 @@ def is_ca(certificate):
     """True when basicConstraints says CA."""
     constraints = _extension(certificate, "BASIC_CONSTRAINTS")
     return constraints is not None and bool(constraints.ca)
+
+
+def path_length(certificate):
+    """How many CA certificates may stand below this one, or None where basicConstraints sets no limit."""
+    constraints = _extension(certificate, "BASIC_CONSTRAINTS")
+    return None if constraints is None else constraints.path_length
 
 
 def usages(certificate):
