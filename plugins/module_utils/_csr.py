@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The CSR of column 7 against the other columns: what only a machine checks."""
+
+import base64
+import binascii
+
+from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._faults import FORM, OU_NOT_ALLOWED, fault
+from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
+from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
+
+PEM_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+AGAIN = "Make a new key and CSR (campus.upki.request)."
+
+
+def column_text(csr):
+    """Column 7 of a PEM text (or of a base64 body): base64 on one line. UpkiError `csr_broken`."""
+    csr = csr or ""
+    if "-----" not in csr:
+        return "".join(csr.split())
+    bodies = [der for label, der in _x509.pem_blocks(csr) if label in PEM_LABELS]
+    if len(bodies) != 1:
+        raise UpkiError(
+            "csr_broken",
+            "The text holds {0} PEM blocks of a CSR; exactly one is needed.".format(len(bodies)),
+            "Give the PEM text from BEGIN CERTIFICATE REQUEST to END CERTIFICATE REQUEST.",
+        )
+    return base64.b64encode(bodies[0]).decode("ascii")
+
+
+def pem_text(column):
+    """PEM text of column 7."""
+    lines = [column[start : start + 64] for start in range(0, len(column), 64)]
+    return "\n".join(["-----BEGIN " + PEM_LABELS[0] + "-----"] + lines + ["-----END " + PEM_LABELS[0] + "-----", ""])
+
+
+def read(column):
+    """Facts of a CSR in base64: fields, key_type, spki_sha256, hash, signature_holds, extensions. UpkiError."""
+    try:
+        der = base64.b64decode(column.encode("ascii"), validate=True)
+    except (binascii.Error, ValueError, UnicodeEncodeError):
+        raise UpkiError(
+            "csr_form",
+            "The CSR is not base64 on one line.",
+            "Write the body of the PEM file without the BEGIN and END lines and without line breaks.",
+        )
+    request = _x509.request_from_der(der)
+    try:
+        public_key = request.public_key()
+        return {
+            "fields": _x509.name_fields(request.subject),
+            "key_type": _x509.key_type(public_key),
+            "spki_sha256": _x509.spki_sha256(public_key),
+            "hash": _x509.signature_hash(request),
+            "signature_holds": _x509.request_signature_holds(request),
+            "extensions": _x509.request_has_extensions(request),
+        }
+    except (ValueError, TypeError, _x509.UnsupportedAlgorithm) as error:
+        raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(error))
+
+
+def check(facts, subject, profile, rules=RULES):
+    """Faults of the CSR itself and against subject (dict of column 1, or None) and profile (text, or '')."""
+    what = item("csr", rules)
+    faults = []
+    if not facts["signature_holds"]:
+        faults.append(
+            fault("csr_signature", what, "", "The CSR's signature does not match the key in it.", AGAIN)
+        )
+    faults += _check_key(facts, profile, rules)
+    if facts["extensions"]:
+        faults.append(
+            fault(
+                "csr_extensions",
+                what,
+                "",
+                "The CSR asks for X.509 extensions; further names belong in column 13 (dNSName).",
+                "Make the CSR without extensions (no SAN).",
+            )
+        )
+    return faults + _check_fields(facts["fields"], subject, rules)
+
+
+def _check_key(facts, profile, rules):
+    what = item("csr", rules)
+    allowed = rules["profiles"]
+    key_type = facts["key_type"]
+    if key_type not in allowed.values():
+        wanted = " or ".join(KEY_TYPES[name]["text"] for name in allowed.values())
+        return [
+            fault("csr_key", what, key_type, "The CSR's key is {0}; it must be {1}.".format(key_type, wanted), AGAIN)
+        ]
+    faults = []
+    if profile in allowed and allowed[profile] != key_type:
+        right = [number for number, name in allowed.items() if name == key_type][0]
+        faults.append(
+            fault(
+                "profile_differs",
+                item("profile", rules),
+                profile,
+                "The profile is {0}, but the CSR's key is {1}.".format(profile, KEY_TYPES[key_type]["text"]),
+                "Write {0}.".format(right),
+            )
+        )
+    if facts["hash"] != KEY_TYPES[key_type]["hash"]:
+        faults.append(
+            fault(
+                "csr_hash",
+                what,
+                facts["hash"],
+                "The CSR is signed with {0}; a key of type {1} signs with {2}.".format(
+                    facts["hash"] or "no hash", KEY_TYPES[key_type]["text"], KEY_TYPES[key_type]["hash"]
+                ),
+                AGAIN,
+            )
+        )
+    return faults
+
+
+def _check_fields(fields, subject, rules):
+    what = item("csr", rules)
+    names = [name for name, value in fields]
+    shown = ", ".join("{0}={1}".format(name, value) for name, value in fields)
+    if "OU" in names:
+        message = "The CSR's subject has an OU ({0}), which is not allowed since 2022-07-26.".format(shown)
+        return [fault(OU_NOT_ALLOWED, what, shown, message, AGAIN)]
+    if "emailAddress" in names:
+        return [fault(FORM, what, shown, "The CSR's subject has an e-mail address ({0}).".format(shown), AGAIN)]
+    order = list(rules["subject"]["csr_order"])
+    faults = []
+    if names not in (order, order[::-1]):
+        faults.append(
+            fault(
+                "csr_order",
+                what,
+                shown,
+                "The CSR's subject is {0}; it must be {1} or the exact reverse.".format(shown, ", ".join(order)),
+                AGAIN,
+            )
+        )
+    if subject is not None:
+        wanted = {
+            "C": rules["subject"]["country"],
+            "ST": subject.get("state"),
+            "L": subject.get("locality"),
+            "O": subject.get("organization"),
+            "CN": subject.get("common_name"),
+        }
+        for name, value in fields:
+            if name in wanted and value != (wanted[name] or ""):
+                message = "The CSR says {0}={1}, the DN says {0}={2}.".format(name, value, wanted[name] or "")
+                fix = "Make both the same, case included; a wrong CSR is made anew (campus.upki.request)."
+                faults.append(fault("csr_subject", what, "{0}={1}".format(name, value), message, fix))
+    return faults

@@ -1,0 +1,256 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applications as records, as lines of a TSV file, and as files.
+
+A record is a dict: kind, subject (common_name, organization, locality, state), profile, account_id, serial,
+reason, comment, csr (PEM), manager_name, manager_affiliation, manager_email, fqdn, software, dns_names (list).
+"""
+
+from ansible_collections.campus.upki.plugins.module_utils import _csr, _names, _subject, _tsv_forms, _tsv_text
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._faults import (
+    DN_EXISTS,
+    LENGTH,
+    REQUIRED_ITEM,
+    TOO_MANY_RECORDS,
+    fault,
+    numbered,
+)
+from ansible_collections.campus.upki.plugins.module_utils._rules import (
+    EMPTY,
+    KEYS,
+    KINDS,
+    REQUIRED,
+    RULES,
+    item,
+)
+
+FILE = "ファイル (file)"
+KIND = "TSVファイルの種別 (kind)"
+
+
+# --- records → lines -------------------------------------------------------------------------------------
+
+
+def columns_of(record, rules=RULES):
+    """(dict of the 13 texts by key, faults of what could not be put into a column)."""
+    faults = []
+    texts = {key: _plain(record.get(key)) for key in KEYS}
+    subject = record.get("subject") or {}
+    texts["subject"] = _subject.distinguished_name(subject, subject.get("common_name"), rules) if subject else ""
+    texts["dns_names"] = _names.column_text(record.get("dns_names") or [], rules)
+    if texts["serial"]:
+        texts["serial"] = _tsv_forms.decimal_serial(texts["serial"], rules)[0]
+    if not texts["fqdn"] and has(record["kind"], "fqdn", rules):
+        texts["fqdn"] = subject.get("common_name") or ""
+    try:
+        texts["csr"] = _csr.column_text(record.get("csr"))
+    except UpkiError as error:
+        faults.append(fault(error.code, item("csr", rules), "", error.message, error.fix or _csr.AGAIN))
+    return texts, faults
+
+
+def _plain(value):
+    return "" if value is None else str(value)
+
+
+def has(kind, key, rules=RULES):
+    """True when the kind has the column at all."""
+    return mark(kind, key, rules) != EMPTY
+
+
+def mark(kind, key, rules=RULES):
+    """○, △ or — of the table."""
+    return rules["kinds"][kind][KEYS.index(key)]
+
+
+def check_record(record, rules=RULES, confirmed=False, without_csr=False):
+    """All the faults of one record (their `record` is None).
+
+    confirmed: reason 1 is meant. without_csr: check mode, the CSR is not made yet.
+    """
+    return examine(record, rules, confirmed, without_csr)[0]
+
+
+def examine(record, rules=RULES, confirmed=False, without_csr=False):
+    """(faults, Row) of one record; Row is None when the kind is unknown."""
+    kind = record.get("kind")
+    if kind not in rules["kinds"]:
+        message = "The kind '{0}' is unknown; it must be one of {1}.".format(kind, ", ".join(rules["kinds"]))
+        return [fault("kind", KIND, kind, message, "Choose the kind of application.")], None
+    texts, faults = columns_of(record, rules)
+    unreadable = bool(faults)
+    row = _tsv_forms.Row(kind, texts, rules, record.get("subject") or None, confirmed)
+    if row.subject:
+        faults = _subject.check(row.subject, rules, _needed(kind, row.subject, rules)) + faults
+        faults = _common_name(row) + faults
+    if not texts["profile"] and has(kind, "csr", rules):
+        texts["profile"] = _profile_of(texts["csr"], rules)
+    hidden = ["csr", "profile"] if unreadable or (without_csr and not texts["csr"]) else []
+    if has(kind, "csr", rules) and not texts["profile"]:
+        hidden.append("profile")  # the CSR is at fault and says so
+    return faults + check_row(row, hidden), row
+
+
+def _common_name(row):
+    if row.common_name():
+        return []
+    return [
+        fault(REQUIRED_ITEM, "主体者DN CN (common name)", "", "common_name is missing.", "Write the server's FQDN.")
+    ]
+
+
+def _needed(kind, subject, rules):
+    if kind in rules["subject"]["one_place_enough"]:
+        return ("organization",) if subject.get("state") or subject.get("locality") else ("organization", "locality")
+    return ("organization", "state", "locality")
+
+
+def _profile_of(column, rules):
+    try:
+        key_type = _csr.read(column)["key_type"] if column else ""
+    except UpkiError:
+        return ""
+    return {name: number for number, name in rules["profiles"].items()}.get(key_type, "")
+
+
+def check_row(row, hidden=()):
+    """The faults of the 13 columns of a row, in the order of the columns; `hidden` keys are left out."""
+    faults = []
+    for column, needed in zip(row.rules["columns"], row.rules["kinds"][row.kind]):
+        key = column["key"]
+        if key not in hidden:
+            faults += _check_column(row.columns[key], column, needed, row)
+    return faults
+
+
+def _check_column(value, column, needed, row):
+    what = column["item"]
+    if not value:
+        if needed != REQUIRED:
+            return []
+        message = "{0} is empty, but {1} needs it.".format(what, _kind_text(row))
+        return [fault(REQUIRED_ITEM, what, "", message, column["missing"])]
+    if needed == EMPTY:
+        message = "{0} is '{1}', but {2} has no such item.".format(what, value, _kind_text(row))
+        return [fault("must_be_empty", what, value, message, "Leave it empty.")]
+    faults = []
+    if len(value) > column["max"] and column["form"] not in _tsv_forms.OWN_LENGTH:
+        message = "{0} has {1} characters; at most {2} are allowed.".format(what, len(value), column["max"])
+        faults.append(fault(LENGTH, what, value, message, "Shorten it."))
+    return faults + _tsv_forms.FORMS[column["form"]](value, column, row)
+
+
+def _kind_text(row):
+    return "{0} ({1})".format(row.rules["kind_names"][row.kind], row.kind)
+
+
+def build_line(record, rules=RULES):
+    """The line of a record that has passed check_record, without line end."""
+    texts = columns_of(record, rules)[0]
+    if not texts["profile"] and has(record["kind"], "csr", rules):
+        texts["profile"] = _profile_of(texts["csr"], rules)
+    return line_of(texts, rules)
+
+
+def line_of(texts, rules=RULES):
+    """13 columns joined by tabs."""
+    return rules["file"]["separator"].join(texts[key] for key in KEYS)
+
+
+def encode(lines, rules=RULES):
+    """Bytes of a file: Shift_JIS, CRLF after each line."""
+    end = rules["file"]["line_end"]
+    return "".join(line + end for line in lines).encode(rules["file"]["encoding"])
+
+
+def split(records, rules=RULES):
+    """[(kind, [records])]: one kind a group, at most 99 records each, in the order of kinds and of the input."""
+    most = rules["file"]["records"]
+    groups = []
+    for kind in rules["kinds"]:
+        same = [record for record in records if record["kind"] == kind]
+        groups += [(kind, same[start : start + most]) for start in range(0, len(same), most)]
+    return groups
+
+
+# --- a set of records ------------------------------------------------------------------------------------
+
+
+def check_set(rows, known_keys=(), rules=RULES):
+    """Faults that show only beside the other records: the same key, the same DN, the same line twice.
+
+    rows: [(record number, Row)].
+    """
+    faults = []
+    seen = {"key": {}, "dn": {}, "line": {}}
+    known = {str(key).replace(":", "").lower() for key in known_keys}
+    for number, row in rows:
+        faults += numbered(_check_twice(number, row, seen, known, rules), number)
+    return faults
+
+
+def _check_twice(number, row, seen, known, rules):
+    first = seen["line"].setdefault(line_of(row.columns, rules), number)
+    if first != number:
+        message = "The record is the same as record {0}.".format(first)
+        return [fault("record_twice", FILE, row.common_name(), message, "Leave one of them out.")]
+    faults = []
+    key = row.csr["spki_sha256"] if row.csr else None
+    first = seen["key"].setdefault(key, number) if key else number
+    if first != number:
+        message = "The CSR has the same key as record {0}; each certificate needs a key of its own.".format(first)
+        faults.append(fault("key_twice", item("csr", rules), key, message, _csr.AGAIN))
+    if key in known:
+        message = "The CSR's key was used before; every issue and renewal needs a new key."
+        faults.append(fault("key_known", item("csr", rules), key, message, _csr.AGAIN))
+    if row.kind == "server_issue" and row.columns["subject"]:
+        first = seen["dn"].setdefault(row.columns["subject"], number)
+        if first != number:
+            message = "Record {0} applies for the same DN, so it exists already when this one is read.".format(first)
+            fix = "Leave one of them out, or use one certificate with dNSNames."
+            faults.append(fault(DN_EXISTS, item("subject", rules), row.columns["subject"], message, fix))
+    return faults
+
+
+# --- bytes → records -------------------------------------------------------------------------------------
+
+
+def parse(data, kind=None, rules=RULES):
+    """(records, faults) of a TSV file's bytes; never stops at the first fault. Each record has its `record` number."""
+    found = read(data, kind, rules)
+    return found["records"], found["faults"]
+
+
+def read(data, kind=None, rules=RULES):
+    """records, faults, kind, rows ([(number, Row)]) of a TSV file's bytes."""
+    lines, faults = _tsv_text.lines(data, rules)
+    kind = kind or _tsv_text.guess_kind([texts for number, texts in lines], rules)
+    if len(lines) > rules["file"]["records"]:
+        message = "The file has {0} records; at most {1} are allowed.".format(len(lines), rules["file"]["records"])
+        faults.append(fault(TOO_MANY_RECORDS, FILE, len(lines), message, "Split it into several files."))
+    rows = []
+    for number, texts in lines:
+        row = _tsv_forms.Row(kind, dict(zip(KEYS, texts)), rules, confirmed=True)
+        faults += numbered(check_row(row), number)
+        rows.append((number, row))
+    faults += check_set(rows, (), rules)
+    faults.sort(key=lambda one: one["record"] or 0)
+    return {"records": [_record(number, row) for number, row in rows], "faults": faults, "kind": kind, "rows": rows}
+
+
+def _record(number, row):
+    texts = row.columns
+    record = {key: texts[key] or None for key in KEYS}
+    subject = row.subject
+    if subject is None and texts["subject"]:
+        subject = _subject.read(texts["subject"], row.kind, row.rules)[0]
+    record["subject"] = None if subject is None else {key: subject[key] for key in SUBJECT_KEYS}
+    record["dns_names"] = _names.read_column(texts["dns_names"], row.rules)[0]
+    record["csr"] = _csr.pem_text(texts["csr"]) if texts["csr"] else None
+    record["reason"] = int(texts["reason"]) if texts["reason"].isdigit() else None
+    record["serial"] = _tsv_forms.decimal_serial(texts["serial"], row.rules)[0] or None
+    return dict(record, kind=row.kind, record=number)
+
+
+SUBJECT_KEYS = ("common_name", "organization", "locality", "state")
