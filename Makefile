@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Everything that is made goes to .venv and .work; `make clean` takes it away again.
+
+PYTHON ?= python3
+UPKI_SHARED ?= $(abspath $(CURDIR)/../shared/upki)
+WORK := $(CURDIR)/.work
+
+export PYTHON
+export UPKI_SHARED
+export UPKI_WORK := $(WORK)
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+export ANSIBLE_COLLECTIONS_PATH := $(WORK)/collections
+export ANSIBLE_HOME := $(WORK)/ansible
+export PYTHONDONTWRITEBYTECODE := 1
+export LC_ALL := C.UTF-8
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test unit install format clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+demo: install .work/system.stamp ## the whole cycle on this machine: request, issue, deploy, verify, renew
+	@scripts/demo
+
+test: install .venv/test.stamp .work/system.stamp ## all tests and gates
+	@.venv/bin/python scripts/gates.py
+
+unit: .venv/test.stamp ## unit tests only; one file: make unit TEST=tests/unit/plugins/module_utils/test_x509.py
+	@.venv/bin/python scripts/gates.py --only unit $(TEST)
+
+install: .venv/run.stamp ## build the collection and install the tarball into .work/collections
+	@.venv/bin/python scripts/tree.py install
+
+format: .venv/test.stamp ## let ruff rewrite the Python files in the project's style
+	@.venv/bin/ruff check --no-cache --select I --fix --quiet .
+	@.venv/bin/ruff format --no-cache .
+
+clean: ## stop the demo's servers and remove everything that was made
+	@if [ -x scripts/demo-stop ]; then scripts/demo-stop; fi
+	@rm -rf .venv .work
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/run.stamp: requirements/run.txt requirements/constraints.txt
+	@scripts/setup venv run
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements/test.txt
+	@scripts/setup venv test
+	@touch $@
+
+.work/system.stamp: requirements/system.txt
+	@scripts/setup system
+	@mkdir -p .work
+	@touch $@
