@@ -203,7 +203,7 @@ def _missing_known(top, row, pool, refused):
     fix = "Put {0} into an intermediates folder.".format(_catalogue.where(row))
     if refused:
         fix = "{0} What lies there does not serve: {1}.".format(fix, _list_refused(refused))
-    others = sorted(set(found["generation"] for found in _known(pool) if found["role"] == "intermediate"))
+    others = sorted({found["generation"] for found in _known(pool) if found["role"] == "intermediate"})
     if others and row["role"] == "intermediate" and row["generation"] not in others:
         return UpkiError(
             "wrong_generation",

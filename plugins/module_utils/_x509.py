@@ -23,15 +23,27 @@ try:
     from cryptography.hazmat.primitives.serialization import pkcs7
     from cryptography.x509.oid import ExtensionOID, NameOID
 
+    # All that the library raises at malformed or exotic input; the last three are no ValueErrors.
+    BROKEN = (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    )
     IMPORT_ERROR = None
 except ImportError as error:  # reported by the module, see _requirements.py
+    BROKEN = (ValueError, TypeError)
     IMPORT_ERROR = error
 
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
 
 MINIMUM_CRYPTOGRAPHY = (3, 2)
-PEM_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[^-]*)-----END (?P=label)-----")
+PEM_MARKER = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
+CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+REQUEST_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 SHORT_NAMES = {
     "2.5.4.3": "CN",
     "2.5.4.5": "serialNumber",
@@ -55,19 +67,35 @@ def installed_version():
 
 
 def pem_blocks(text):
-    """[(label, DER bytes)] of every PEM block in the text, in order; a broken body raises UpkiError."""
+    """[(label, DER bytes)] of every PEM block in the text, in order; a broken or cut-off one raises UpkiError."""
     blocks = []
-    for match in PEM_BLOCK.finditer(text):
-        body = "".join(match.group("body").split())
-        try:
-            blocks.append((match.group("label"), base64.b64decode(body.encode("ascii"), validate=True)))
-        except (binascii.Error, ValueError, UnicodeEncodeError) as error:
+    markers = list(PEM_MARKER.finditer(text))
+    for begin, end in zip(markers, markers[1:] + [None]):
+        label = begin.group(2)
+        if begin.group(1) == "END" or label.startswith("PGP "):  # a mail's signature is no object of ours
+            continue
+        if end is None or end.groups() != ("END", label):
             raise UpkiError(
                 "pem_broken",
-                "A PEM block '{0}' is not valid base64 ({1}).".format(match.group("label"), error),
-                "Take the file again from where it came from.",
+                "A PEM block '{0}' begins and does not end.".format(label),
+                "The file is cut off: take it again from where it came from.",
             )
+        blocks.append((label, _pem_body(label, text[begin.end() : end.start()])))
     return blocks
+
+
+def _pem_body(label, body):
+    # An encrypted key of the old form has header lines ("Proc-Type: …") and an empty line before its body.
+    if ":" in body:
+        body = re.split(r"\r?\n[ \t]*\r?\n", body, maxsplit=1)[-1]
+    try:
+        return base64.b64decode("".join(body.split()).encode("ascii"), validate=True)
+    except (binascii.Error, ValueError):
+        raise UpkiError(
+            "pem_broken",
+            "A PEM block '{0}' is not valid base64.".format(label),
+            "Take the file again from where it came from.",
+        )
 
 
 def certificate_from_der(der):
@@ -77,29 +105,51 @@ def certificate_from_der(der):
             # Security Communication RootCA2 has serial number 0, which newer versions warn about.
             warnings.simplefilter("ignore")
             return x509.load_der_x509_certificate(der, default_backend())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except BROKEN as error:
         raise UpkiError("certificate_broken", "This is not a valid X.509 certificate ({0}).".format(error))
+
+
+def checked_certificate(data):
+    """certificate_from_der for data of unknown origin: also what is read later (names, dates, key) must be readable."""
+    certificate = certificate_from_der(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            certificate.public_key()
+            len(certificate.extensions)
+            for name in (certificate.subject, certificate.issuer):
+                name_text(name)
+            not_before(certificate)
+            not_after(certificate)
+            sha256(certificate)
+    except BROKEN as error:
+        raise UpkiError("certificate_broken", "This certificate cannot be used ({0}).".format(error))
+    return certificate
 
 
 def certificates_from_pem(text):
     """All certificates of a PEM text, in their order."""
-    labels = ("CERTIFICATE", "X509 CERTIFICATE")
-    return [certificate_from_der(der) for label, der in pem_blocks(text) if label in labels]
+    return [certificate_from_der(data) for label, data in pem_blocks(text) if label in CERTIFICATE_LABELS]
 
 
 def request_from_pem(text):
-    """The x509.CertificateSigningRequest in a PEM text."""
+    """The x509.CertificateSigningRequest in a PEM text, the first where there are several."""
     try:
-        return x509.load_pem_x509_csr(text.encode("ascii"), default_backend())
-    except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeEncodeError) as error:
-        raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(str(error) or "not PEM"))
+        requests = [data for label, data in pem_blocks(text) if label in REQUEST_LABELS]
+    except UpkiError as error:
+        raise UpkiError("csr_broken", "This is not a valid CSR ({0})".format(error.message), error.fix)
+    if not requests:
+        raise UpkiError("csr_broken", "This is not a valid CSR (there is no PEM block 'CERTIFICATE REQUEST').")
+    return request_from_der(requests[0])
 
 
-def request_from_der(der):
-    """The x509.CertificateSigningRequest in DER bytes."""
+def request_from_der(data):
+    """The x509.CertificateSigningRequest in DER bytes; its subject can be read too."""
     try:
-        return x509.load_der_x509_csr(der, default_backend())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        request = x509.load_der_x509_csr(data, default_backend())
+        name_text(request.subject)
+        return request
+    except BROKEN as error:
         raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(error))
 
 
@@ -200,7 +250,7 @@ def _extension(certificate, oid_name):
         return certificate.extensions.get_extension_for_oid(getattr(ExtensionOID, oid_name)).value
     except x509.ExtensionNotFound:
         return None
-    except ValueError as error:  # duplicate or undecodable extensions
+    except BROKEN as error:  # duplicate or undecodable extensions
         raise UpkiError("certificate_broken", "The certificate's extensions cannot be read ({0}).".format(error))
 
 
@@ -208,6 +258,12 @@ def dns_names(certificate):
     """dNSNames of the subjectAltName, in order, as they stand in the certificate."""
     names = _extension(certificate, "SUBJECT_ALTERNATIVE_NAME")
     return list(names.get_values_for_type(x509.DNSName)) if names is not None else []
+
+
+def ip_addresses(certificate):
+    """iPAddresses of the subjectAltName as canonical text."""
+    names = _extension(certificate, "SUBJECT_ALTERNATIVE_NAME")
+    return [str(value) for value in names.get_values_for_type(x509.IPAddress)] if names is not None else []
 
 
 def is_ca(certificate):
@@ -283,6 +339,28 @@ def key_type(public_key):
     return type(public_key).__name__.lower().replace("publickey", "").strip("_")
 
 
+def weak_key(public_key, smallest_rsa, smallest_curve):
+    """True for DSA, and for RSA and elliptic curves below the sizes given in bits."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return public_key.key_size < smallest_rsa
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return public_key.curve.key_size < smallest_curve
+    return not isinstance(public_key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey))
+
+
+def unreadable(certificate):
+    """Why the library cannot read the key or the extensions of a certificate that it did load, or ''."""
+    try:
+        key_type(certificate.public_key())
+        for reader in (is_ca, usages, dns_names, ip_addresses, subject_key_id, authority_key_id):
+            reader(certificate)
+        name_text(certificate.subject)
+        name_text(certificate.issuer)
+    except Exception as error:  # each version of the library raises other things for malformed fields
+        return str(error) or type(error).__name__
+    return ""
+
+
 def signed_by(certificate, issuer_key):
     """True when the public key made the certificate's signature."""
     try:
@@ -303,21 +381,27 @@ def signed_by(certificate, issuer_key):
             issuer_key.verify(certificate.signature, certificate.tbs_certificate_bytes)
         else:
             return False
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+    except (InvalidSignature,) + BROKEN:
         return False
     return True
 
 
 def is_self_signed(certificate):
     """True for a root: subject equals issuer and its own key made the signature."""
-    return certificate.subject == certificate.issuer and signed_by(certificate, certificate.public_key())
+    if certificate.subject != certificate.issuer:
+        return False
+    try:
+        key = certificate.public_key()
+    except BROKEN:  # a kind of key that this version of the library does not know
+        return False
+    return signed_by(certificate, key)
 
 
 def request_signature_holds(request):
     """True when the CSR is signed by the key that it carries."""
     try:
         return bool(request.is_signature_valid)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+    except (InvalidSignature,) + BROKEN:
         return False
 
 
@@ -325,7 +409,7 @@ def request_has_extensions(request):
     """True when the CSR asks for X.509 extensions."""
     try:
         return len(request.extensions) > 0
-    except ValueError:
+    except BROKEN:  # unreadable ones are extensions all the same
         return True
 
 

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's side of campus.upki.install: what lies in the folders, and which chain belongs to which leaf.
+
+Private keys stay on the host, and the host sees only what concerns it: one exchange, small, with all that it needs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.plugin_utils import _inbox
+
+FOLDERS = ("inbox", "intermediates", "roots")
+
+
+class ActionModule(ActionBase):
+    """Reads the folders on the controller and runs the module with what it found."""
+
+    _requires_connection = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        try:
+            found = self._look(arguments)
+        except UpkiError as error:
+            return {**result, **error.result(), "failed": True}
+        arguments.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
+        arguments.update({option: [] for option in FOLDERS})  # the controller's paths mean nothing on the host
+        answer = self._execute_module(module_name="campus.upki.install", module_args=arguments, task_vars=task_vars)
+        result.update(answer)
+        if "ignored" in result:
+            result["ignored"] = result["ignored"] + found.ignored
+        result["warnings"] = list(result.get("warnings") or []) + self._warnings(found, result)
+        return result
+
+    def _look(self, arguments: dict[str, Any]) -> _inbox.Found:
+        if _x509.IMPORT_ERROR is not None:
+            raise AnsibleActionFail(
+                f"The controller's Python has no cryptography library ({_x509.IMPORT_ERROR}). "
+                "Install cryptography >= 3.2 for it."
+            )
+        folders = {option: [self._path(path) for path in _listed(arguments.get(option))] for option in FOLDERS}
+        names = [entry.get("name") for entry in _entries(arguments.get("certificates"))]
+        return _inbox.look(
+            [str(name) for name in names if name],
+            folders["inbox"],
+            folders["intermediates"],
+            folders["roots"],
+            datetime.datetime.now(datetime.UTC),
+        )
+
+    def _path(self, path: str) -> str:
+        """A path as the play means it: relative to the playbook, with ~ and variables."""
+        expanded = os.path.expanduser(os.path.expandvars(str(path)))
+        return str(self._loader.path_dwim(expanded))
+
+    @staticmethod
+    def _warnings(found: _inbox.Found, result: dict[str, Any]) -> list[str]:
+        """Unusable files, unless the failure names them already."""
+        if result.get("reason_code") == "unusable_file":
+            return []
+        return ["{message} {fix}".format(**row) for row in found.unusable if row["fault"]]
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value or [] if isinstance(entry, dict)] if isinstance(value, list) else []

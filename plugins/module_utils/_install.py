@@ -1,0 +1,413 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From issued certificates to live ones: match by public key, check, complete the generation, swap.
+
+Everything is decided before anything changes: one faulty certificate stops all of this host's, with all faults told.
+"""
+
+import collections
+import datetime
+
+from ansible_collections.campus.upki.plugins.module_utils import _preflight, _probe, _servers, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._store import Store
+
+UTC = datetime.timezone.utc
+DEFAULT_ENDPOINT = "127.0.0.1:443"
+
+# What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
+Candidate = collections.namedtuple("Candidate", "certificate chain file error notices")
+# What to do for one certificate. action: swap, reload or none.
+# before: what was live, as text for diff mode.
+Plan = collections.namedtuple("Plan", "item slot action generation candidate result before")
+
+
+def run(params, check_mode=False, now=None):
+    """The module's result. params: its options."""
+    now = now or datetime.datetime.now(UTC)
+    job = Job(params, now)
+    if check_mode:
+        return job.decide(check_mode=True)
+    with job.store.lock(params.get("lock_timeout") or 60):
+        return job.decide(check_mode=False)
+
+
+class Job(object):
+    """One run for one host."""
+
+    def __init__(self, params, now):
+        self.now = now
+        self.wait = params.get("wait") or _swap.WAIT
+        self.store = Store(params["store"])
+        self.table = _servers.merged(params.get("servers"))
+        self.items = [_item(entry, self.table) for entry in params["certificates"]]
+        self.candidates = [_candidate(entry) for entry in params.get("candidates") or []]
+        self.unusable = params.get("unusable") or []
+        self.others = params.get("others") or []
+        self.warnings = []
+        _refuse_twice(self.items)
+
+    def decide(self, check_mode):
+        plans, errors = [], []
+        for item in self.items:
+            try:
+                plans.append(self.plan(item))
+            except UpkiError as error:
+                errors.append((item["name"], error))
+        if errors:
+            raise together(errors)
+        groups = self.groups(plans)
+        if not check_mode:
+            self.carry_out(groups)
+        else:
+            self.rehearse(groups)
+        results = [plan.result for plan in plans]
+        return {
+            "changed": any(result["changed"] for result in results),
+            "certificates": results,
+            "ignored": self.ignored(plans),
+            "warnings": self.warnings,
+            "diff": [difference(plan) for plan in plans if plan.action == "swap"],
+        }
+
+    # --- one certificate -----------------------------------------------------------------------------------
+
+    def plan(self, item):
+        slot = self.store.certificate(item["name"])
+        pending, live = slot.pending, slot.live
+        if pending is not None:
+            chosen = self.choose(item, pending)
+            if chosen is not None:
+                self.check(item, pending, chosen)
+                return self.swap_plan(item, slot, pending, live, chosen)
+            self.refuse_wrong_key(item, slot, pending)
+            self.refuse_unusable(item)
+            return self.quiet_plan(item, slot, live, pending)
+        return self.quiet_plan(item, slot, live, None)
+
+    def choose(self, item, pending):
+        """The candidate of the pending request: same public key, the newest one; or what a killed run completed."""
+        spki = pending.spki_sha256()
+        matching = [one for one in self.candidates if _x509.spki_sha256(one.certificate.public_key()) == spki]
+        for other in self.others:
+            if other["spki_sha256"] == spki and not matching:
+                raise UpkiError(
+                    "names_missing",
+                    "The certificate in '{0}' has the key of {1}'s request but names {2}.".format(
+                        other["file"], item["name"], ", ".join(other["names"]) or "no host"
+                    ),
+                    "Ask the IT centre what was issued; the request goes on waiting.",
+                )
+        if matching:
+            return max(matching, key=lambda one: _x509.not_before(one.certificate))
+        certificate = pending.certificate()
+        if certificate is not None and pending.has("fullchain.pem"):
+            return Candidate(certificate, pending.chain(), pending.file("certificate.pem"), None, [])
+        return None
+
+    def check(self, item, pending, chosen):
+        if chosen.error:
+            raise UpkiError(
+                chosen.error["code"],
+                "{0} (certificate in '{1}')".format(chosen.error["message"], chosen.file),
+                chosen.error.get("fix", ""),
+            )
+        wanted = item["wanted"] + list(pending.meta.get("dns_names") or [])
+        _preflight.check(chosen, wanted, pending.spki_sha256(), self.now)
+        _preflight.load(_pem(chosen), pending.key_path)
+
+    def refuse_wrong_key(self, item, slot, pending):
+        """A certificate for this name that no generation of this host has the key of."""
+        own = {generation.spki_sha256() for generation in slot.generations()}
+        for one in self.candidates:
+            spki = _x509.spki_sha256(one.certificate.public_key())
+            if item["name"] in _preflight.names_of(one.certificate) and spki not in own:
+                raise UpkiError(
+                    "other_key",
+                    "The certificate in '{0}' (serial {1}) is for {2} but for another key: its public key's SHA-256 is "
+                    "{3}, that of the pending request is {4}.".format(
+                        one.file, one.certificate.serial_number, item["name"], spki, pending.spki_sha256()
+                    ),
+                    "Take the certificate that was issued for this request (made {0}), or move the wrong file "
+                    "away.".format(pending.meta.get("created", "at an unknown time")),
+                    file=one.file,
+                )
+
+    def refuse_unusable(self, item):
+        """Files that somebody seems to have meant as the certificate this request waits for."""
+        faults = [row for row in self.unusable if row["fault"]]
+        if faults:
+            raise UpkiError(
+                "unusable_file",
+                "{0} waits for its certificate, and what lies in the inbox is none: {1}".format(
+                    item["name"], " ".join("{message} {fix}".format(**row) for row in faults)
+                ),
+                "",
+                files=faults,
+            )
+
+    # --- plans and results ---------------------------------------------------------------------------------
+
+    def swap_plan(self, item, slot, pending, live, chosen):
+        reason = "The certificate for the pending request is in '{0}'.".format(chosen.file)
+        result = self.result(item, "live", chosen, "installed", reason, True)
+        result["file"] = chosen.file
+        result["generation"] = pending.id
+        result["notices"] = chosen.notices
+        before = fields(_standing(live)) if live is not None else ""
+        return Plan(item, slot, "swap", pending, chosen, result, before)
+
+    def quiet_plan(self, item, slot, live, pending):
+        """Nothing to install; perhaps a reload that was lost."""
+        if live is None:
+            state = "pending" if pending is not None else "absent"
+            code, reason = ("waiting", _since(pending)) if pending is not None else ("no_request", NO_REQUEST)
+            return Plan(item, slot, "none", None, None, self.result(item, state, None, code, reason, False), "")
+        standing = _standing(live)
+        state = "renewing" if pending is not None else "live"
+        if pending is None and standing is not None and self.now > _x509.not_after(standing.certificate):
+            state = "expired"
+        code, reason = ("waiting", _since(pending)) if pending is not None else ("up_to_date", UP_TO_DATE)
+        action = "none"
+        if item["server"] and standing is not None:
+            action, code, reason = self.compare_wire(item, slot, live, standing, code, reason)
+        result = self.result(item, state, standing, code, reason, action == "reload")
+        result["generation"] = live.id
+        return Plan(item, slot, action, live, standing, result, "")
+
+    def compare_wire(self, item, slot, live, standing, code, reason):
+        verdict, seen = _swap.served(_swap_item(item, slot, live, standing))
+        if verdict == "closed":
+            self.warnings.append(
+                "{0}: nothing to compare on {1}: {2}.".format(item["name"], item["endpoint"], _swap.describe(seen))
+            )
+        if verdict != "other":
+            return "none", code, reason
+        return (
+            "reload",
+            "reloaded",
+            "The port {0} served {1}, not the live certificate: the server had not taken it up.".format(
+                item["endpoint"], _swap.describe(seen)
+            ),
+        )
+
+    @staticmethod
+    def result(item, state, chosen, code, reason, changed):
+        certificate = chosen.certificate if chosen is not None else None
+        return {
+            "name": item["name"],
+            "state": state,
+            "changed": changed,
+            "reason_code": code,
+            "reason": reason,
+            "generation": None,
+            "serial": str(certificate.serial_number) if certificate is not None else None,
+            "not_before": _iso(_x509.not_before(certificate)) if certificate is not None else None,
+            "not_after": _iso(_x509.not_after(certificate)) if certificate is not None else None,
+            "chain": [_link(one) for one in chosen.chain] if chosen is not None else [],
+            "file": None,
+            "notices": [],
+        }
+
+    def ignored(self, plans):
+        """Candidates that no plan took, with the reason."""
+        taken = {_x509.sha256(plan.candidate.certificate) for plan in plans if plan.candidate is not None}
+        known = {}
+        for plan in plans:
+            for generation in plan.slot.generations():
+                known[generation.spki_sha256()] = (plan, generation)
+        rows = []
+        for one in self.candidates:
+            if _x509.sha256(one.certificate) in taken and not self._is_live(one, plans):
+                continue
+            rows.append(dict(_why_ignored(one, known), file=one.file, serial=str(one.certificate.serial_number)))
+        return rows
+
+    @staticmethod
+    def _is_live(one, plans):
+        digest = _x509.sha256(one.certificate)
+        return any(
+            plan.action != "swap" and plan.candidate is not None and _x509.sha256(plan.candidate.certificate) == digest
+            for plan in plans
+        )
+
+    # --- doing ---------------------------------------------------------------------------------------------
+
+    def groups(self, plans):
+        """[(server or None, what, [Plan])], so that one reload serves all certificates of a server."""
+        found = collections.OrderedDict()
+        for plan in plans:
+            if plan.action != "none":
+                found.setdefault((plan.item["server"], plan.action), []).append(plan)
+        return [
+            (_servers.choose(name, self.table) if name else None, what, members)
+            for (name, what), members in found.items()
+        ]
+
+    def carry_out(self, groups):
+        done = []
+        for _server, what, members in groups:
+            if what == "swap":
+                for plan in members:
+                    self.complete(plan)
+        for server, what, members in groups:
+            items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
+            try:
+                if what == "swap":
+                    _swap.swap(items, server, self.wait)
+                else:
+                    _swap.repair(items, server, self.wait)
+            except UpkiError as error:
+                error.details.setdefault("concerned", [item.name for item in items])
+                error.details["done"] = done
+                error.details["changed"] = bool(done) or not error.details.get("rolled_back", True)
+                raise
+            done.extend(item.name for item in items)
+
+    @staticmethod
+    def complete(plan):
+        """Write the certificate files into the pending generation and load exactly what will be served."""
+        chosen = plan.candidate
+        plan.slot.sweep()
+        standing = plan.generation.certificate()
+        same = standing is not None and plan.generation.has("fullchain.pem")
+        if not same or [_x509.sha256(one) for one in [standing] + plan.generation.chain()] != [
+            _x509.sha256(one) for one in [chosen.certificate] + list(chosen.chain)
+        ]:
+            chain = "".join(_x509.pem(one) for one in chosen.chain)
+            plan.slot.complete(plan.generation, _x509.pem(chosen.certificate), chain)
+        _preflight.load_files(plan.generation.file("fullchain.pem"), plan.generation.key_path)
+
+    def rehearse(self, groups):
+        """Check mode: everything of the real run that changes nothing."""
+        for server, what, members in groups:
+            if what == "swap":
+                items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
+                _swap.before_flip(items, server)
+
+
+NO_REQUEST = "There is neither a certificate nor a request for this name on the host."
+UP_TO_DATE = "The live certificate is in place and nothing newer has arrived."
+
+
+def _since(pending):
+    return "The request of {0} waits for its certificate.".format(pending.meta.get("created", pending.id))
+
+
+def _iso(moment):
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _link(certificate):
+    return {
+        "subject": _x509.name_text(certificate.subject),
+        "sha256": _x509.sha256(certificate),
+        "not_after": _iso(_x509.not_after(certificate)),
+    }
+
+
+def _pem(chosen):
+    return "".join(_x509.pem(one) for one in [chosen.certificate] + list(chosen.chain))
+
+
+def _standing(generation):
+    """What a complete generation holds, as a Candidate; None when it has no certificate."""
+    certificate = generation.certificate()
+    if certificate is None:
+        return None
+    return Candidate(certificate, generation.chain(), generation.file("certificate.pem"), None, [])
+
+
+def _swap_item(item, slot, generation, chosen):
+    return _swap.Item(item["name"], slot, generation, _x509.der(chosen.certificate), item["address"], item["starttls"])
+
+
+def _item(entry, table):
+    """One entry of the option `certificates`, checked."""
+    server = entry.get("server") or ""
+    if server and server not in table:
+        _servers.choose(server, table)  # raises
+    endpoint = entry.get("endpoint")
+    if endpoint is None:
+        endpoint = DEFAULT_ENDPOINT if server else ""
+    address = _probe.parse_endpoint(endpoint) if server and endpoint else None
+    starttls = entry.get("starttls") or (_probe.STARTTLS_PORTS.get(address[1], "") if address else "")
+    name = _preflight.plain(entry["name"])
+    return {
+        "name": name,
+        "wanted": [name] + list(entry.get("dns_names") or []),
+        "server": server,
+        "endpoint": endpoint,
+        "address": address,
+        "starttls": "" if starttls == "none" else starttls,
+    }
+
+
+def _refuse_twice(items):
+    names = [item["name"] for item in items]
+    for name in names:
+        if names.count(name) > 1:
+            raise UpkiError("name_twice", "The certificate '{0}' is listed twice.".format(name), "Remove one entry.")
+
+
+def _candidate(entry):
+    return Candidate(
+        _x509.certificates_from_pem(entry["certificate"])[0],
+        [one for text in entry.get("chain") or [] for one in _x509.certificates_from_pem(text)],
+        entry.get("file") or "",
+        entry.get("error") or None,
+        entry.get("notices") or [],
+    )
+
+
+def _why_ignored(one, known):
+    """reason_code, reason and name for a candidate that is not installed."""
+    found = known.get(_x509.spki_sha256(one.certificate.public_key()))
+    if found is None:
+        names = ", ".join(_preflight.names_of(one.certificate)[:3])
+        return {"reason_code": "other_key", "name": names, "reason": "No request on this host has its key."}
+    plan, generation = found
+    live = plan.slot.live
+    if live is not None and generation == live:
+        same = live.certificate() is not None and _x509.sha256(live.certificate()) == _x509.sha256(one.certificate)
+        text = "It is live already." if same else "Its key is live already, with another certificate."
+        return {"reason_code": "already_live" if same else "same_key", "name": plan.item["name"], "reason": text}
+    return {
+        "reason_code": "older",
+        "name": plan.item["name"],
+        "reason": "It belongs to the generation {0}, which is not the pending one.".format(generation.id),
+    }
+
+
+def together(errors):
+    """One UpkiError out of [(name, UpkiError)]: all faults at once."""
+    rows = [
+        {"name": name, "reason_code": error.code, "message": error.message, "fix": error.fix} for name, error in errors
+    ]
+    if len(errors) == 1:
+        error = errors[0][1]
+        error.details["errors"] = rows
+        return error
+    text = " ".join("[{0}] {1}: {2}".format(number, name, error) for number, (name, error) in enumerate(errors, 1))
+    return UpkiError("several", "{0} certificates cannot be installed. {1}".format(len(errors), text), "", errors=rows)
+
+
+def difference(plan):
+    """Before and after as parsed fields, for diff mode."""
+    header = "{0} (live)".format(plan.item["name"])
+    return {"before_header": header, "after_header": header, "before": plan.before, "after": fields(plan.candidate)}
+
+
+def fields(chosen):
+    """A certificate and its chain as lines of text."""
+    if chosen is None:
+        return ""
+    lines = [
+        "serial: {0}".format(chosen.certificate.serial_number),
+        "names: {0}".format(", ".join(_preflight.names_of(chosen.certificate))),
+        "not before: {0}".format(_iso(_x509.not_before(chosen.certificate))),
+        "not after: {0}".format(_iso(_x509.not_after(chosen.certificate))),
+        "chain:",
+    ]
+    lines += ["  - {0}".format(_x509.name_text(one.subject)) for one in chosen.chain]
+    return "\n".join(lines) + "\n"

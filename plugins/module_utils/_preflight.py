@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold of certificate, key and chain before a server may see them.
+
+The last check loads the very files with the host's own Python: a server's configuration test proves nothing about keys
+(Apache 2.4 accepts a key that does not match in its test and in a graceful reload, and dies afterwards).
+"""
+
+import datetime
+import os
+import ssl
+import tempfile
+import warnings
+
+from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+
+CLOCK = datetime.timedelta(minutes=5)  # a host's clock may be a little behind the CA's
+
+
+def plain(name):
+    """A DNS name as it is compared: lower case, without the final dot."""
+    return name.strip().rstrip(".").lower()
+
+
+def names_of(certificate):
+    """DNS names of a certificate as they are compared: those of the SAN, and the CN where there is no SAN."""
+    names = [plain(name) for name in _x509.dns_names(certificate)]
+    return names or [plain(name) for name in [_x509.name_value(certificate.subject, "CN")] if name]
+
+
+def covers(names, wanted):
+    """True when one of the certificate's names is the wanted one, or a wildcard for its first label."""
+    wanted = plain(wanted)
+    parent = "*." + wanted.split(".", 1)[-1]
+    return wanted in names or parent in names
+
+
+def check(chosen, wanted, spki_sha256, now):
+    """All faults of a candidate in one UpkiError. wanted: names it must cover. spki_sha256: of the pending request."""
+    faults = [fault for rule in RULES for fault in [rule(chosen, wanted, spki_sha256, now)] if fault]
+    if not faults:
+        return
+    code, _message, fix = faults[0]
+    raise UpkiError(
+        code,
+        "The certificate in '{0}' (serial {1}) cannot go live: {2}.".format(
+            chosen.file, chosen.certificate.serial_number, "; ".join(message for _code, message, _fix in faults)
+        ),
+        fix,
+        faults=[{"code": row[0], "message": row[1]} for row in faults],
+    )
+
+
+def _key(chosen, _wanted, spki_sha256, _now):
+    found = _x509.spki_sha256(chosen.certificate.public_key())
+    if found != spki_sha256:
+        message = "its public key's SHA-256 is {0}, that of the request is {1}".format(found, spki_sha256)
+        return "other_key", message, "Take the certificate that was issued for this request."
+    return None
+
+
+def _names(chosen, wanted, _spki, _now):
+    names = names_of(chosen.certificate)
+    lacking = sorted({plain(name) for name in wanted if not covers(names, name)})
+    if lacking:
+        message = "it lacks the name {0} (it has {1})".format(", ".join(lacking), ", ".join(names) or "none")
+        return (
+            "names_missing",
+            message,
+            (
+                "If the name was in the application, ask the IT centre; if it was added later, take it out of dns_names "
+                "until the next renewal."
+            ),
+        )
+    return None
+
+
+def _ended(chosen, _wanted, _spki, now):
+    end = _x509.not_after(chosen.certificate)
+    if now > end:
+        return "expired", "it expired on {0:%Y-%m-%d %H:%M} UTC".format(end), "Request a new certificate."
+    return None
+
+
+def _not_begun(chosen, _wanted, _spki, now):
+    begin = _x509.not_before(chosen.certificate)
+    if now + CLOCK < begin:
+        message = "it is valid only from {0:%Y-%m-%d %H:%M} UTC, and it is {1:%Y-%m-%d %H:%M} here".format(begin, now)
+        return "not_yet_valid", message, "Check the host's clock (timedatectl)."
+    return None
+
+
+def _server_auth(chosen, _wanted, _spki, _now):
+    if not _x509.allows_server_auth(chosen.certificate):
+        return "not_for_servers", "its extended key usage lacks serverAuth", "Apply for a server certificate."
+    return None
+
+
+def _not_a_ca(chosen, _wanted, _spki, _now):
+    if _x509.is_ca(chosen.certificate):
+        return "is_a_ca", "it is a CA certificate", "Take the server's certificate."
+    return None
+
+
+def _chain_order(chosen, _wanted, _spki, _now):
+    lower = chosen.certificate
+    for upper in chosen.chain:
+        if lower.issuer != upper.subject or not _x509.signed_by(lower, upper.public_key()):
+            message = "in the chain '{0}' did not sign '{1}'".format(
+                _x509.name_text(upper.subject), _x509.name_text(lower.subject)
+            )
+            return "chain_broken", message, "Give the CA's certificates in an intermediates folder."
+        lower = upper
+    return None
+
+
+def _chain_dates(chosen, _wanted, _spki, now):
+    for one in chosen.chain:
+        if now > _x509.not_after(one):
+            message = "'{0}' of its chain expired on {1:%Y-%m-%d}".format(
+                _x509.name_text(one.subject), _x509.not_after(one)
+            )
+            return "issuer_expired", message, "Give the CA's current certificate in an intermediates folder."
+    return None
+
+
+RULES = (_key, _names, _ended, _not_begun, _server_auth, _not_a_ca, _chain_order, _chain_dates)
+
+
+# --- loading with the host's own TLS library ---------------------------------------------------------------
+
+
+def _context():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_SERVER", ssl.PROTOCOL_TLS))
+
+
+def load_files(fullchain, key):
+    """Load certificate, chain and key as a server will; UpkiError preflight_failed when that does not work."""
+    asked = []
+
+    def password():
+        asked.append(True)
+        return b""  # never a prompt
+
+    try:
+        _context().load_cert_chain(fullchain, key, password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise _load_error(error, bool(asked), key)
+
+
+def _load_error(error, encrypted, key):
+    if encrypted:
+        return UpkiError(
+            "key_encrypted",
+            "The private key '{0}' has a passphrase, so the server could not start unattended.".format(key),
+            "Remove it: openssl pkey -in key.pem -out new.pem, with the rights 0600.",
+        )
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+    if reason == "KEY_VALUES_MISMATCH":
+        return UpkiError(
+            "key_mismatch",
+            "The private key '{0}' does not belong to the certificate.".format(key),
+            "The generation was changed by hand; put its own key back.",
+        )
+    return UpkiError(
+        "preflight_failed",
+        "This host's OpenSSL ({0}) cannot load the certificate with '{1}': {2}.".format(
+            ssl.OPENSSL_VERSION, key, reason
+        ),
+        "Look at the key's rights and type; nothing was changed.",
+    )
+
+
+def load(pem, key):
+    """load_files for a chain that is not on the disk yet. It holds nothing secret."""
+    descriptor, path = tempfile.mkstemp(prefix="upki-", suffix=".pem")
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(pem)
+        load_files(path, key)
+    finally:
+        os.unlink(path)

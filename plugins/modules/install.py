@@ -1,0 +1,279 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts issued certificates live: the managed host's side; the action plugin reads the controller's folders."""
+
+DOCUMENTATION = r"""
+module: install
+short_description: Put issued certificates and their correct intermediates live as one step, or change nothing
+version_added: 0.1.0
+author:
+  - The campus.upki contributors (@campus-upki)
+description:
+  - Finds the certificates of this host in what people saved in the inbox on the controller, whatever the files are
+    called and however they are packed (PEM, DER, PKCS#7, zip, mail), and matches each to the pending request by its
+    public key.
+  - Chooses the intermediates by issuer, key identifier and signature and prefers the chain that reaches the most widely
+    trusted root. For UPKI certificates of generation G8 that is the intermediate and the cross certificate. Roots are
+    never served.
+  - Checks key, names, dates, purpose and chain, loads the very files with the host's own Python, then makes the new
+    generation live by one rename of a symlink, tests the server's configuration, reloads the server and looks at its
+    port. When the port does not serve the new certificate, everything is put back as it was.
+  - All of a host's certificates are treated in one call, those of one server with one reload. Everything is checked
+    before anything changes.
+  - Nothing has arrived yet is no failure; see RV(certificates[].state).
+  - A run that was killed at any moment is repaired by the next run, also a reload that was lost.
+extends_documentation_fragment:
+  - campus.upki.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The configuration test of the server runs in check mode as well, because it changes nothing.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  certificates:
+    description: The certificates of this host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The server's FQDN, which is the CN of the certificate and the name in the store.
+        type: str
+        required: true
+      dns_names:
+        description: Other names that the certificate must cover (dNSName). Those of the request are checked as well.
+        type: list
+        elements: str
+        default: []
+      server:
+        description:
+          - Which server reads this certificate. One of V(nginx), V(apache), V(postfix), V(dovecot), V(slapd),
+            V(haproxy), or a name described in O(servers).
+          - Without it the certificate only becomes live in the store. Nothing is tested, reloaded or looked at.
+        type: str
+      endpoint:
+        description:
+          - Address and port on this host where the server serves this certificate, such as V(127.0.0.1:443) or
+            V([::1]:8443).
+          - The default is V(127.0.0.1:443) where O(certificates[].server) is given. An empty text means not to look.
+        type: str
+      starttls:
+        description:
+          - Protocol in which the port switches to TLS. Without it the port's usual meaning decides (25 and 587 smtp,
+            143 imap, 110 pop3, 389 ldap).
+        type: str
+        choices: [none, smtp, imap, pop3, ldap]
+  inbox:
+    description:
+      - Folders or files on the controller with what the CA issued, as people saved it.
+      - Files that are no certificates are an error for a host that waits for one, and a warning for the others.
+    type: list
+    elements: path
+    default: []
+  intermediates:
+    description:
+      - Folders or files on the controller with intermediate and cross certificates of the CA. More than needed may lie
+        there; the right ones are chosen.
+    type: list
+    elements: path
+    default: []
+  roots:
+    description:
+      - Folders or files on the controller with root certificates to trust. Not needed for UPKI, whose CA certificates
+        are known by their SHA-256.
+    type: list
+    elements: path
+    default: []
+  servers:
+    description:
+      - Rows to add to the built-in table of servers, or to put over its rows. The key is the name that
+        O(certificates[].server) uses; the value has C(test) (a command as a list of words, which may be empty),
+        C(reload) (the same) and C(timeout) (seconds for each command, 60 by default).
+    type: dict
+    default: {}
+  store:
+    description: Folder of keys, requests and certificates on the managed host.
+    type: path
+    default: /etc/upki
+  wait:
+    description: Seconds within which the port must serve the new certificate after the reload.
+    type: int
+    default: 15
+  lock_timeout:
+    description: Seconds to wait for another run that changes the same store.
+    type: int
+    default: 60
+  candidates:
+    description: Set by the action plugin. What was found on the controller for this host.
+    type: list
+    elements: dict
+    default: []
+  unusable:
+    description: Set by the action plugin. Files of the inbox that are no certificates.
+    type: list
+    elements: dict
+    default: []
+  others:
+    description: Set by the action plugin. Public key hashes of the inbox's certificates for other names.
+    type: list
+    elements: dict
+    default: []
+seealso:
+  - module: campus.upki.request
+  - module: campus.upki.verify
+notes:
+  - Rules of the chain follow NII, UPKI certificate issuing service, repository of CA certificates.
+requirements:
+  - cryptography >= 3.2 on the managed host and on the controller
+"""
+
+EXAMPLES = r"""
+- name: Put what has arrived live on nginx
+  campus.upki.install:
+    certificates:
+      - name: www.example.ac.jp
+        dns_names: [example.ac.jp]
+        server: nginx
+    inbox: ["{{ playbook_dir }}/inbox"]
+    intermediates: ["{{ playbook_dir }}/intermediates"]
+
+- name: Use a service of our own that has its own commands
+  campus.upki.install:
+    certificates:
+      - name: api.example.ac.jp
+        server: gateway
+        endpoint: 127.0.0.1:8443
+    servers:
+      gateway:
+        test: [/opt/gateway/bin/check]
+        reload: [systemctl, reload, gateway]
+        timeout: 20
+    inbox: ["{{ playbook_dir }}/inbox"]
+    intermediates: ["{{ playbook_dir }}/intermediates"]
+"""
+
+RETURN = r"""
+certificates:
+  description: One entry for each certificate, in the order of O(certificates).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name in the store.
+      type: str
+      sample: www.example.ac.jp
+    state:
+      description:
+        - V(live) (in place), V(renewing) (in place, and a request for its successor waits), V(pending) (a request waits
+          and nothing is in place), V(expired) (in place, expired, and nothing waits), V(absent) (neither).
+      type: str
+    changed:
+      description: Whether it became live now, or its server was reloaded because it had not taken it up.
+      type: bool
+    reason_code:
+      description: V(installed), V(reloaded), V(up_to_date), V(waiting) or V(no_request).
+      type: str
+    reason:
+      description: The same as a sentence.
+      type: str
+    generation:
+      description: The live generation in the store, or V(null).
+      type: str
+    serial:
+      description: Serial number in decimal, or V(null).
+      type: str
+    not_before:
+      description: Begin of validity in UTC (ISO 8601), or V(null).
+      type: str
+    not_after:
+      description: End of validity in UTC (ISO 8601), or V(null).
+      type: str
+    chain:
+      description: What is served after the certificate, in this order.
+      type: list
+      elements: dict
+      contains:
+        subject:
+          description: Subject of the CA certificate.
+          type: str
+        sha256:
+          description: Its SHA-256, lower-case hexadecimal.
+          type: str
+        not_after:
+          description: End of its validity in UTC (ISO 8601).
+          type: str
+    file:
+      description: The file on the controller from which the certificate was taken now, or V(null).
+      type: str
+    notices:
+      description: What to know about the chain, with C(code) and C(message).
+      type: list
+      elements: dict
+ignored:
+  description:
+    - Certificates of the inbox that were not used, with C(file), C(serial), C(name), C(reason_code) and C(reason).
+    - The codes are V(other_name), V(other_key), V(already_live), V(same_key) and V(older).
+  returned: success
+  type: list
+  elements: dict
+reason_code:
+  description: On failure, a stable word for what is wrong, such as V(other_key), V(cross_missing) or V(port_closed).
+  returned: failure
+  type: str
+errors:
+  description: On failure before anything changed, every fault with C(name), C(reason_code), C(message) and C(fix).
+  returned: failure
+  type: list
+  elements: dict
+rolled_back:
+  description: On failure of a swap, whether everything was put back and the old certificate serves again.
+  returned: failure
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _install, _requirements
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+
+CERTIFICATE = {
+    "name": {"type": "str", "required": True},
+    "dns_names": {"type": "list", "elements": "str", "default": []},
+    "server": {"type": "str"},
+    "endpoint": {"type": "str"},
+    "starttls": {"type": "str", "choices": ["none", "smtp", "imap", "pop3", "ldap"]},
+}
+ARGUMENTS = {
+    "certificates": {"type": "list", "elements": "dict", "required": True, "options": CERTIFICATE},
+    "inbox": {"type": "list", "elements": "path", "default": []},
+    "intermediates": {"type": "list", "elements": "path", "default": []},
+    "roots": {"type": "list", "elements": "path", "default": []},
+    "servers": {"type": "dict", "default": {}},
+    "store": {"type": "path", "default": "/etc/upki"},
+    "wait": {"type": "int", "default": 15},
+    "lock_timeout": {"type": "int", "default": 60},
+    "candidates": {"type": "list", "elements": "dict", "default": []},
+    "unusable": {"type": "list", "elements": "dict", "default": []},
+    "others": {"type": "list", "elements": "dict", "default": []},
+}
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    _requirements.check(module)
+    try:
+        result = _install.run(module.params, module.check_mode)
+    except UpkiError as error:
+        module.fail_json(**error.result())
+    for text in result.pop("warnings"):
+        module.warn(text)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

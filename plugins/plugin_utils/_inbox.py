@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the folders on the controller hold for one host: its leaves, each with its chain or the reason for none."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+from ansible_collections.campus.upki.plugins.module_utils import _chain, _containers, _preflight, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+
+
+@dataclasses.dataclass
+class Found:
+    """What goes to the host (candidates, unusable, others) and what only the result tells (ignored)."""
+
+    candidates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    unusable: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    others: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    ignored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def look(
+    names: list[str], inbox: list[str], intermediates: list[str], roots: list[str], now: datetime.datetime
+) -> Found:
+    """Read the folders and prepare what concerns the host of these names."""
+    arrived = _containers.collect(inbox)
+    given = _containers.collect(intermediates)
+    trusted = _containers.collect(roots)
+    found = Found(unusable=[_containers.describe(note) for note in arrived.notes])
+    pool = [one.certificate for one in given.certificates + arrived.certificates]
+    anchors = [one.certificate for one in trusted.certificates]
+    wanted = {_preflight.plain(name) for name in names}
+    seen: set[str] = set()
+    for one in arrived.certificates:
+        digest = _x509.sha256(one.certificate)
+        if digest in seen or _x509.is_ca(one.certificate):
+            continue
+        seen.add(digest)
+        if wanted & _all_names(one.certificate):
+            found.candidates.append(_candidate(one, pool, anchors, now))
+        else:
+            _put_aside(one, found)
+    return found
+
+
+def _all_names(certificate: Any) -> set[str]:
+    names = [*_x509.dns_names(certificate), _x509.name_value(certificate.subject, "CN")]
+    return {_preflight.plain(name) for name in names if name}
+
+
+def _candidate(one: Any, pool: list[Any], anchors: list[Any], now: datetime.datetime) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "certificate": _x509.pem(one.certificate),
+        "file": one.source,
+        "chain": [],
+        "error": None,
+        "notices": [],
+    }
+    try:
+        chain = _chain.build(one.certificate, pool, anchors, now)
+    except UpkiError as error:
+        row["error"] = {"code": error.code, "message": error.message, "fix": error.fix}
+    else:
+        row["chain"] = [_x509.pem(certificate) for certificate in chain.certificates]
+        row["notices"] = chain.notices
+    return row
+
+
+def _put_aside(one: Any, found: Found) -> None:
+    """A certificate for other names: another host's, or a mistake that only the public key can tell."""
+    names = sorted(_all_names(one.certificate))
+    found.others.append(
+        {"file": one.source, "spki_sha256": _x509.spki_sha256(one.certificate.public_key()), "names": names}
+    )
+    found.ignored.append(
+        {
+            "file": one.source,
+            "serial": str(one.certificate.serial_number),
+            "name": ", ".join(names[:3]),
+            "reason_code": "other_name",
+            "reason": "It is for no certificate of this host.",
+        }
+    )
