@@ -88,6 +88,7 @@ KEY_USAGES = (
     "decipher_only",
 )
 LEAF_USAGE = {"g7": BOTH, "g8": SERVER}
+LEAF_KEY_USAGE = {"rsa": ("digital_signature", "key_encipherment"), "ecc": ("digital_signature",)}
 
 
 # --- pieces of a certificate -----------------------------------------------------------------------------
@@ -212,15 +213,19 @@ def exists(folder):
     return os.path.isfile(paths(folder)["widely_trusted"])
 
 
-def create(folder, now):
-    """Make keys and certificates; a half-made hierarchy of an interrupted run is made anew."""
-    where = paths(folder)
-    if os.path.exists(where["register"]):
+def refuse_remains(folder):
+    """A CA that has issued must not get other keys unnoticed, when somebody removed a part of its folder."""
+    if os.path.exists(paths(folder)["register"]):
         raise UpkiError(
             "practice_ca_incomplete",
             "'{0}' has a register but not all of the CA's certificates.".format(folder),
             "Restore the folder, or remove it whole to begin with a new practice CA.",
         )
+
+
+def create(folder, now):
+    """Make keys and certificates; a half-made hierarchy of an interrupted run is made anew."""
+    where = paths(folder)
     for name, mode in (("roots", 0o755), ("repository", 0o755), ("private", 0o700)):
         _atomic.make_dir(where[name], mode)
     keys = {name: _generate(row[0]) for name, row in AUTHORITIES.items()}
@@ -241,34 +246,29 @@ def _read(path):
         return stream.read()
 
 
-def _intermediate(folder, issuer):
+def _life(folder, issuer, now):
+    """(first, last) moment of an intermediate; of a hierarchy not yet made, what it will be."""
     row = [row for row in CERTIFICATES if row[1] == issuer and row[2] != issuer][0]
-    data = _read(os.path.join(folder, row[0]))
+    path = os.path.join(folder, row[0])
+    if not os.path.exists(path):
+        return now - datetime.timedelta(days=row[3]), now + datetime.timedelta(days=row[4])
     if row[7] == "der":
-        return _x509.certificate_from_der(data)
-    return _x509.certificates_from_pem(data.decode("ascii"))[0]
-
-
-def _window(issuer, certificate, start, lifetime):
-    """The end of a certificate that begins at `start`; it must lie within its issuer's life."""
-    end = start + datetime.timedelta(days=lifetime)
-    first, last = _x509.not_before(certificate), _x509.not_after(certificate)
-    if first <= start and end <= last:
-        return end
-    raise UpkiError(
-        "practice_validity",
-        "A certificate from {0:%Y-%m-%d} to {1:%Y-%m-%d} does not fit in the life of {2}, {3:%Y-%m-%d} to "
-        "{4:%Y-%m-%d}.".format(start, end, issuer, first, last),
-        "Give a smaller lifetime or backdate, or remove the practice CA's folder to begin with a new one.",
-    )
+        certificate = _x509.certificate_from_der(_read(path))
+    else:
+        certificate = _x509.certificates_from_pem(_read(path).decode("ascii", "replace"))[0]
+    return _x509.not_before(certificate), _x509.not_after(certificate)
 
 
 class Issuer(object):
-    """Signs server certificates of one generation; keys are read when first needed."""
+    """Signs server certificates of one generation; keys are read when first needed.
 
-    def __init__(self, folder, generation, lifetime, backdate, now):
-        self.folder, self.generation, self.lifetime = folder, generation, lifetime
+    signs: False in check mode, where only `plan` is asked.
+    """
+
+    def __init__(self, folder, generation, lifetime, backdate, now, signs=True):
+        self.folder, self.generation, self.lifetime, self.now = folder, generation, lifetime, now
         self.start = (now - datetime.timedelta(days=backdate) - BACKDATE).replace(microsecond=0)
+        self.signs = signs
         self._keys = {}
 
     def _key(self, issuer):
@@ -277,17 +277,28 @@ class Issuer(object):
             self._keys[issuer] = _x509.private_key_from_pem(_read(path))
         return self._keys[issuer]
 
+    def plan(self, public_key):
+        """(intermediate, first moment, last moment) of a certificate, which must lie within the intermediate's life."""
+        issuer = ISSUING[(self.generation, "rsa" if isinstance(public_key, rsa.RSAPublicKey) else "ec")]
+        end = self.start + datetime.timedelta(days=self.lifetime)
+        first, last = _life(self.folder, issuer, self.now)
+        if first <= self.start and end <= last:
+            return issuer, self.start, end
+        raise UpkiError(
+            "practice_validity",
+            "A certificate from {0:%Y-%m-%d} to {1:%Y-%m-%d} does not fit in the life of {2}, {3:%Y-%m-%d} to "
+            "{4:%Y-%m-%d}.".format(self.start, end, AUTHORITIES[issuer][1][-1][1], first, last),
+            "Give a smaller lifetime or backdate, or remove the practice CA's folder to begin with a new one.",
+        )
+
     def issue(self, subject, names, public_key):
         """A certificate for the subject [('C', 'JP'), …, ('CN', …)]; the first name is the FQDN."""
-        is_rsa = isinstance(public_key, rsa.RSAPublicKey)
-        issuer = ISSUING[(self.generation, "rsa" if is_rsa else "ec")]
-        end = _window(issuer, _intermediate(self.folder, issuer), self.start, self.lifetime)
-        usages = ("digital_signature", "key_encipherment") if is_rsa else ("digital_signature",)
+        issuer, start, end = self.plan(public_key)
         key = self._key(issuer)
-        builder = _linked(_builder(subject, public_key, issuer, new_serial(), self.start, end), issuer, key)
+        builder = _linked(_builder(subject, public_key, issuer, new_serial(), start, end), issuer, key)
         builder = (
             builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(_extended_key_usage(LEAF_USAGE[self.generation]), critical=False)
-            .add_extension(_key_usage(*usages), critical=True)
+            .add_extension(_key_usage(*LEAF_KEY_USAGE[issuer[2:]]), critical=True)
         )
         return _sign(builder, key)

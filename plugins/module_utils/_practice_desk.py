@@ -13,158 +13,37 @@ import hashlib
 import os
 import time
 
-from ansible_collections.campus.upki.plugins.module_utils import _atomic, _practice_ca, _practice_mail, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _atomic, _practice_ca, _practice_mail
 from ansible_collections.campus.upki.plugins.module_utils import _practice_register as _register
 from ansible_collections.campus.upki.plugins.module_utils import _practice_rules as _rules
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._practice_acts import ACTS, ISO
+from ansible_collections.campus.upki.plugins.module_utils._practice_known import remember
+from ansible_collections.campus.upki.plugins.module_utils._practice_uploads import uploads
 
-ENDINGS = (".tsv", ".txt")
-ISO = "%Y-%m-%dT%H:%M:%SZ"
 ISSUES = ("server_issue", "server_renew")
 
 
 @contextlib.contextmanager
 def locked(path, timeout=60):
     """One run at a time; several forks may come here when `run_once` was forgotten."""
-    with _atomic.explained(path, "lock"), open(path, "a") as stream:
+    with _atomic.explained(path, "lock"):
+        stream = open(path, "a")  # noqa: SIM115 (errors of the work inside are not errors of the lock)
+    with stream:
         end = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise UpkiError("practice_locked", "Another run holds '{0}'.".format(path), "Wait for it to end.")
-                time.sleep(0.1)
+        while not _lock_now(stream):
+            if time.monotonic() > end:
+                raise UpkiError("practice_locked", "Another run holds '{0}'.".format(path), "Wait for it to end.")
+            time.sleep(0.1)
         yield
 
 
-# --- which files ------------------------------------------------------------------------------------------
-
-
-def _in_folder(folder):
-    """The TSV files of a folder, not of its sub-folders; a text file without a tab is a note, not an application."""
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if name.startswith(".") or not name.endswith(ENDINGS) or not os.path.isfile(path):
-            continue
-        data = _data(path)
-        if name.endswith(".tsv") or b"\t" in data:
-            yield path, data, []
-
-
-def _data(path):
-    with _atomic.explained(path, "read"), open(path, "rb") as stream:
-        return stream.read()
-
-
-def uploads(outbox):
-    """[(path, bytes, faults)] of everything that the list of files and folders names, each path once."""
-    found = {}
-    for path in map(os.path.abspath, outbox):
-        if os.path.isdir(path):
-            rows = list(_in_folder(path))
-        elif not os.path.exists(path):
-            rows = [(path, b"", [_file_fault(208, path, "there is no such file or folder")])]
-        elif not path.endswith(ENDINGS):
-            rows = [(path, b"", [_file_fault(209, path, "the name must end in .tsv or .txt")])]
-        else:
-            rows = [(path, _data(path), [])]
-        for row in rows:
-            found.setdefault(row[0], row)
-    return list(found.values())
-
-
-def _file_fault(code, path, message):
-    return _rules.fault(code, None, "ファイル (file)", os.path.basename(path), message)
-
-
-# --- one record -------------------------------------------------------------------------------------------
-
-
-def _entry(record, now):
-    """What the register keeps of an accepted record, before anything is signed."""
-    subject = record["subject"]
-    return {
-        "name": subject.get("CN", ""),
-        "kind": record["kind"],
-        "subject": subject,
-        "status": "valid",
-        "received": now.strftime(ISO),
-        "manager": {"name": record["person"], "affiliation": record["section"], "email": record["mail"]},
-        "software": record["software"],
-        "dns_names": record["names"],
-    }
-
-
-def _issue(record, register, issuer, now):
-    """Sign one certificate; without an issuer (check mode) everything but the certificate is known."""
-    public_key = record["request"].public_key()
-    entry = _entry(record, now)
-    entry.update(serial="0", serial_hex="", not_after="", certificate="", delivered=False)
-    entry.update(
-        spki_sha256=_x509.spki_sha256(public_key),
-        key_type=_x509.key_type(public_key),
-        replaces=None if record["serial"] is None else str(record["serial"]),
-    )
-    if issuer is not None:
-        subject = [(field, record["subject"][field]) for field in ("C", "ST", "L", "O", "CN")]
-        certificate = issuer.issue(subject, record["names"], public_key)
-        entry.update(
-            serial=str(certificate.serial_number),
-            serial_hex="{0:032X}".format(certificate.serial_number),
-            not_before=_x509.not_before(certificate).strftime(ISO),
-            not_after=_x509.not_after(certificate).strftime(ISO),
-            generation=issuer.generation,
-            certificate=_x509.pem(certificate),
-        )
-    register.certificates.append(entry)
-    return entry
-
-
-def _revoke(record, register, issuer, now):
-    entry = register.by_serial(record["serial"])
-    entry["status"] = "revoked"
-    entry["revoked"] = {"at": now.strftime(ISO), "reason": record["reason"], "comment": record["comment"]}
-    return entry
-
-
-def _acme_create(record, register, issuer, now):
-    """The account's identifier; a key for it is not made, since no ACME server stands behind this CA."""
-    entry = _entry(record, now)
-    text = "{0} {1}".format(entry["name"], len(register.accounts))
-    entry["account"] = "practice-" + hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
-    entry["status"] = "active"
-    register.accounts.append(entry)
-    return entry
-
-
-def _acme_renew(record, register, issuer, now):
-    entry = register.account(record["account"])
-    entry.update(dns_names=record["names"], software=record["software"], received=now.strftime(ISO))
-    return entry
-
-
-def _acme_suspend(record, register, issuer, now):
-    entry = register.account(record["account"])
-    entry["status"] = "suspended"
-    return entry
-
-
-def _acme_revoke(record, register, issuer, now):
-    """ACME certificates are not issued here, so there is nothing to mark; the form was checked."""
-    return _entry(record, now)
-
-
-ACTS = {
-    "server_issue": _issue,
-    "server_renew": _issue,
-    "server_revoke": _revoke,
-    "acme_create": _acme_create,
-    "acme_renew": _acme_renew,
-    "acme_suspend": _acme_suspend,
-    "acme_revoke": _acme_revoke,
-}
+def _lock_now(stream):
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 # --- one file ---------------------------------------------------------------------------------------------
@@ -190,7 +69,7 @@ def _accept(upload, register, issuer, options, now):
     if faults:
         faults.sort(key=lambda row: row["record"] or 0)
         return [], _refusal(path, kind, faults)
-    rows = [(kind, record, ACTS[kind](record, register, issuer, now)) for record in records]
+    rows = [(kind, ACTS[kind](record, register, issuer, now)) for record in records]
     register.files[_digest(data)] = {"name": os.path.basename(path), "kind": kind, "received": now.strftime(ISO)}
     return rows, None
 
@@ -199,9 +78,13 @@ def _digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def _deliver(register, options, now):
-    """Put what is not delivered yet into the inbox, with its mail; returns the number of certificates."""
-    waiting = [entry for entry in register.certificates if not entry.get("delivered", True)]
+def _waiting(register):
+    """What is in the register but not in the inbox yet."""
+    return [entry for entry in register.certificates if not entry["delivered"]]
+
+
+def _deliver(register, waiting, options, now):
+    """Put certificates into the inbox and their mails into the mailbox."""
     for entry in waiting:
         certificate = os.path.join(options["inbox"], entry["serial_hex"] + ".cer")
         mail = os.path.join(options["mailbox"], _practice_mail.file_name(entry))
@@ -214,20 +97,17 @@ def _deliver(register, options, now):
         entry["delivered"] = True
     if waiting:
         register.save()
-    return len(waiting)
 
 
 def _result_row(kind, entry, options):
     row = {"name": entry["name"], "kind": kind, "serial": None, "file": None, "not_after": None, "mail": None}
+    if kind in ISSUES or kind == "server_revoke":
+        row.update(serial=entry["serial"], not_after=entry["not_after"])
     if kind in ISSUES and entry["certificate"]:
         row.update(
-            serial=entry["serial"],
-            not_after=entry["not_after"],
             file=os.path.join(options["inbox"], entry["serial_hex"] + ".cer"),
             mail=os.path.join(options["mailbox"], _practice_mail.file_name(entry)),
         )
-    elif kind == "server_revoke":
-        row.update(serial=entry["serial"], not_after=entry["not_after"])
     if "account" in entry:
         row["account"] = entry["account"]
     return row
@@ -246,12 +126,24 @@ def _process(register, issuer, options, now, keep):
             continue
         register.content = attempt.content
         keep()
-        done += [_result_row(kind, entry, options) for kind, dummy, entry in rows]
+        done += [_result_row(kind, entry, options) for kind, entry in rows]
     return done, refused
+
+
+def _whole_days(params):
+    """(lifetime, backdate) in days, or an error that names the wrong one."""
+    lifetime, backdate = params.get("lifetime"), params.get("backdate")
+    lifetime = 198 if lifetime is None else lifetime
+    if lifetime < 1:
+        raise UpkiError("practice_validity", "lifetime is {0} and must be 1 day or more.".format(lifetime))
+    if (backdate or 0) < 0:
+        raise UpkiError("practice_validity", "backdate is {0} and must not be negative.".format(backdate))
+    return lifetime, backdate or 0
 
 
 def _options(params):
     """The module's options with every path absolute and every default filled in."""
+    lifetime, backdate = _whole_days(params)
     folder = os.path.abspath(params["path"])
     where = _practice_ca.paths(folder)
     return dict(
@@ -263,28 +155,33 @@ def _options(params):
         kind=params.get("kind"),
         institution={key: value for key, value in (params.get("institution") or {}).items() if value},
         generation=params.get("generation") or "g8",
-        lifetime=params.get("lifetime") or 198,
-        backdate=params.get("backdate") or 0,
+        lifetime=lifetime,
+        backdate=backdate,
+        known=params.get("known_certificates") or [],
     )
 
 
 def _work(options, now, check_mode):
     created = not _practice_ca.exists(options["folder"])
     register = _register.Register.load(options["register"])
+    if created:
+        _practice_ca.refuse_remains(options["folder"])
+    before = register.lines()
+    remembered = remember(register, options["known"], now)
+    keep = (lambda: None) if check_mode else register.save
     if created and not check_mode:
         _practice_ca.create(options["folder"], now)
-    before = register.lines()
-    issuer, keep, delivered = None, lambda: None, 0
-    if not check_mode:
-        issuer = _practice_ca.Issuer(
-            options["folder"], options["generation"], options["lifetime"], options["backdate"], now
-        )
-        keep = register.save
+    if remembered:
+        keep()
+    issuer = _practice_ca.Issuer(
+        options["folder"], options["generation"], options["lifetime"], options["backdate"], now, not check_mode
+    )
     done, refused = _process(register, issuer, options, now, keep)
+    waiting = _waiting(register)
     if not check_mode:
-        delivered = _deliver(register, options, now)
+        _deliver(register, waiting, options, now)
     return {
-        "changed": bool(created or done or delivered),
+        "changed": bool(created or remembered or done or waiting),
         "created": created,
         "issued": [row for row in done if row["kind"] in ISSUES],
         "recorded": [row for row in done if row["kind"] not in ISSUES],
@@ -311,6 +208,6 @@ def refusal_message(refused):
     """One text for a person: what the CA answered and what to do."""
     parts = ["{0}: {1}".format(os.path.basename(row["file"]), row["answer"].replace("\n", "; ")) for row in refused]
     return (
-        "The practice CA refused {0} file(s), each as a whole. {1}. Correct what is named and make the file again; "
-        "files without a fault were accepted."
+        "The practice CA refused {0} file(s), each as a whole. {1}. Correct what is named, take the refused file out "
+        "of the outbox and make it again; files without a fault were accepted."
     ).format(len(refused), " | ".join(parts))

@@ -16,7 +16,6 @@ from ansible_collections.campus.upki.plugins.module_utils._practice_rules import
     ACCOUNT,
     CSR,
     DN,
-    REASON,
     SERIAL,
     fault,
 )
@@ -76,13 +75,16 @@ class Register(object):
 
     def lines(self):
         """One line a certificate or account, for diff mode."""
-        rows = ["{serial} {name} {kind} {status}".format(**entry) for entry in self.certificates]
+        rows = [
+            "{0} {name} {kind} {status}".format(entry["serial"] or "(new serial)", **entry)
+            for entry in self.certificates
+        ]
         rows += ["{account} {name} {kind} {status}".format(**entry) for entry in self.accounts]
         return "".join(row + "\n" for row in rows)
 
     def by_serial(self, serial):
         for entry in self.certificates:
-            if int(entry["serial"]) == serial:
+            if entry["serial"] == str(serial):
                 return entry
         return None
 
@@ -160,9 +162,13 @@ def _account(record, register, institution):
                 "an ACME account exists for this DN already ({0})".format(same[0]["account"]),
                 "Use acme_renew.",
             )
-    elif record["account"] and register.account(record["account"]) is None:
-        message = "no ACME account '{0}' is known here".format(record["account"])
-        yield ACCOUNT, "account_unknown", message, ""
+    elif record["account"]:
+        known = register.account(record["account"])
+        if known is None:
+            yield ACCOUNT, "account_unknown", "no ACME account '{0}' is known here".format(record["account"]), ""
+        elif record["subject"] and known["name"] != record["subject"]["CN"]:
+            message = "the account '{0}' is that of {1}".format(record["account"], known["name"])
+            yield ACCOUNT, "account_dn", message, "One account serves one CN."
 
 
 QUESTIONS = (_place, _duplicate, _serial, _used_key, _account)
@@ -192,6 +198,6 @@ def check(records, register, institution):
     for record in records:
         for question in QUESTIONS:
             for column, code, message, fix in question(record, register, institution):
-                shown = str(record["serial"]) if column in (SERIAL, REASON) else ""
+                shown = str(record["serial"]) if column == SERIAL else record["subject"].get("CN", "")
                 faults.append(fault(code, record["number"], column, shown, message, fix))
     return faults + list(_twice_in_file(records))

@@ -296,6 +296,10 @@ def _csr(text, kind):
     except (binascii.Error, ValueError, UpkiError):
         message = "is not a CSR in base64 on one line without BEGIN and END"
         raise Refused("csr", message, "Take the body of the CSR's PEM file and join its lines.")
+    try:
+        _x509.name_fields(request.subject)
+    except ValueError:
+        raise Refused("csr", "the CSR's subject cannot be read")
     if not _x509.request_signature_holds(request):
         raise Refused("csr", "the CSR's signature does not hold", "Make a new CSR with openssl or campus.upki.request.")
     return request
@@ -432,7 +436,7 @@ def _record(values, number, kind):
 def read(data, name="", kind=None):
     """(kind, records, faults) of an uploaded file's bytes; records are complete only where faults are none."""
     rows = split(data)
-    if not rows:
+    if not data.strip():
         return kind or guess_kind(name, rows), [], [fault(213, None, "ファイル (file)", name, "the file is empty")]
     kind = kind or guess_kind(name, rows)
     records, faults = [], []

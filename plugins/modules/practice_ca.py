@@ -96,6 +96,14 @@ options:
       locality:
         description: L of the subject.
         type: str
+  known_certificates:
+    description:
+      - Files with certificates (PEM or DER) that the CA shall know as issued, to rehearse the renewal of a real one.
+      - An application for renewal may then name their serial, an application for issue of the same DN without OU is
+        refused, and their keys count as used.
+    type: list
+    elements: path
+    default: []
   fail_on_refusal:
     description:
       - Whether the module fails when a file was refused. It fails at the end, when the other files are done.
@@ -162,7 +170,7 @@ issued:
       description: The mail in O(mailbox). C(null) in check mode.
       type: str
     not_after:
-      description: End of validity, ISO 8601 in UTC. C(null) in check mode.
+      description: End of validity, ISO 8601 in UTC.
       type: str
       sample: "2027-06-08T05:00:00Z"
 recorded:
@@ -265,6 +273,7 @@ SPEC = {
             "locality": {"type": "str"},
         },
     },
+    "known_certificates": {"type": "list", "elements": "path", "default": []},
     "fail_on_refusal": {"type": "bool", "default": True},
 }
 
