@@ -1,0 +1,355 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be wrong with an endpoint or a chain, as one table: code, severity, sentences, how to see it by hand.
+
+The codes are part of the interface. A test holds docs/findings.md against this table.
+"""
+
+SEVERITIES = ("error", "warning", "info")
+
+
+def _row(severity, meaning, by_hand, **variants):
+    """One code. variants: name → (message, fix), both templates for str.format; most codes have only `usual`."""
+    return {"severity": severity, "meaning": meaning, "by_hand": by_hand, "variants": variants}
+
+
+_S_CLIENT = "openssl s_client -connect HOST:PORT -servername NAME -showcerts </dev/null"
+_X509 = _S_CLIENT + " | openssl x509 -noout -text"
+
+FINDINGS = {
+    # --- the connection --------------------------------------------------------------------------------------
+    "name_not_resolved": _row(
+        "error",
+        "The host's name has no address where the check runs.",
+        "getent ahosts HOST",
+        usual=(
+            "The name '{host}' has no address ({text}).",
+            "Correct the name, or add it to the DNS that the checking machine uses.",
+        ),
+    ),
+    "connection_refused": _row(
+        "error",
+        "The machine answers, but nothing listens on the port.",
+        "ss -ltn 'sport = :PORT'   (on the server)",
+        usual=(
+            "Nothing listens on {where}: the connection was refused.",
+            "Start the server or correct the port; see 'systemctl status nginx' or 'apache2' and their logs.",
+        ),
+    ),
+    "host_unreachable": _row(
+        "error",
+        "No way leads to the address, or a firewall says so.",
+        "ip route get ADDRESS; ping HOST",
+        usual=("{where} cannot be reached ({text}).", "Check the routes and the firewall between here and the server."),
+    ),
+    "timeout": _row(
+        "error",
+        "No answer within the time allowed.",
+        "openssl s_client -connect HOST:PORT -servername NAME",
+        usual=(
+            "{where} gave no complete answer within {seconds} seconds ({phase}).",
+            "Check the firewall (a dropped packet looks like this) and the load of the server; a slow link needs a "
+            "larger 'timeout'.",
+        ),
+    ),
+    "not_tls": _row(
+        "error",
+        "Something answers on the port, but not in TLS.",
+        "curl -v http://HOST:PORT/",
+        usual=(
+            "{where} answers, but not with TLS ({text}).",
+            "Check the port; in nginx the line must read 'listen PORT ssl', in Apache the virtual host needs "
+            "'SSLEngine on'; for mail and directory servers set 'starttls'.",
+        ),
+    ),
+    "handshake_failed": _row(
+        "error",
+        "The server speaks TLS and refuses this handshake.",
+        _S_CLIENT,
+        usual=(
+            "{where} refuses the TLS handshake for the name '{server_name}' ({text}).",
+            "Look into the server's error log of this minute; a missing certificate for this name and a client "
+            "certificate that the server demands look like this.",
+        ),
+    ),
+    "connection_closed": _row(
+        "error",
+        "The server hangs up before the handshake is complete.",
+        _S_CLIENT,
+        usual=(
+            "{where} closed the connection during the {phase}.",
+            "Look into the server's error log; a worker that dies and a firewall that resets look like this.",
+        ),
+    ),
+    "old_protocol": _row(
+        "error",
+        "The server offers nothing newer than TLS 1.1.",
+        "openssl s_client -connect HOST:PORT -servername NAME -tls1_2",
+        usual=(
+            "{where} speaks {version} at best; browsers demand TLS 1.2 or newer.",
+            "Allow it: 'ssl_protocols TLSv1.2 TLSv1.3;' in nginx, 'SSLProtocol -all +TLSv1.2 +TLSv1.3' in Apache.",
+        ),
+    ),
+    # --- the certificate -------------------------------------------------------------------------------------
+    "certificate_unreadable": _row(
+        "error",
+        "What stands in a certificate's place cannot be read as one.",
+        _S_CLIENT,
+        usual=(
+            "Certificate number {position} of what is served cannot be read ({text}).",
+            "Put the file together again from the files that the CA gave.",
+        ),
+    ),
+    "expired": _row(
+        "error",
+        "The server certificate is past its end.",
+        _S_CLIENT + " | openssl x509 -noout -enddate",
+        usual=(
+            "The certificate expired {days} ago, on {not_after}.",
+            "Deploy its successor; if none was requested, run the playbook campus.upki.request now.",
+        ),
+    ),
+    "expires_soon": _row(
+        "warning",
+        "The server certificate is in the last part of its life.",
+        _S_CLIENT + " | openssl x509 -noout -enddate",
+        usual=(
+            "The certificate expires in {days}, on {not_after}; the warning starts at {warn_before}.",
+            "Request or deploy its successor (playbook campus.upki.renew).",
+        ),
+    ),
+    "not_yet_valid": _row(
+        "error",
+        "The certificate's validity has not begun.",
+        _S_CLIENT + " | openssl x509 -noout -startdate; date -u",
+        usual=(
+            "The certificate is valid only from {not_before}.",
+            "Check the clock of the machine where this ran; otherwise keep the old certificate until then.",
+        ),
+    ),
+    "name_mismatch": _row(
+        "error",
+        "The certificate is not for the name that was asked for.",
+        _S_CLIENT + " | openssl x509 -noout -ext subjectAltName",
+        usual=(
+            "The certificate is for {names}, not for '{server_name}'.",
+            "Check that a virtual host with server name '{server_name}' exists on this port and names its own "
+            "certificate; else a default one answers.",
+        ),
+    ),
+    "names_missing": _row(
+        "error",
+        "Names that were wanted are not in the certificate.",
+        _S_CLIENT + " | openssl x509 -noout -ext subjectAltName",
+        usual=(
+            "The certificate lacks the wanted names {missing}; it has {names}.",
+            "Request a certificate with these names (column dNSName of the application), or correct 'dns_names'.",
+        ),
+    ),
+    "self_signed": _row(
+        "error",
+        "The server certificate is signed by its own key.",
+        _S_CLIENT,
+        usual=(
+            "The certificate of '{subject}' is self-signed; no client trusts it.",
+            "Serve the certificate that the CA issued; a self-signed one is often the distribution's default file.",
+        ),
+    ),
+    "unexpected_certificate": _row(
+        "error",
+        "Another certificate is served than the one expected.",
+        _S_CLIENT + " | openssl x509 -noout -fingerprint -sha256",
+        usual=(
+            "The served certificate has SHA-256 {found} (serial {serial}, until {not_after}); expected is {expected}.",
+            "Reload the server: it may still hold the old file; then check that this virtual host names the "
+            "'live' files of the store.",
+        ),
+    ),
+    "weak_key": _row(
+        "error",
+        "The key is too short.",
+        _X509,
+        usual=(
+            "The key of '{subject}' is {key}; clients refuse RSA below 2048 bit and curves below 256 bit.",
+            "Make a new key of type rsa2048 or p384 and request a certificate for it.",
+        ),
+    ),
+    "weak_signature": _row(
+        "error",
+        "A signature uses a broken hash.",
+        _X509,
+        usual=(
+            "The certificate of '{subject}' is signed with {hash}; clients refuse it.",
+            "Replace it by one signed with SHA-256 or better.",
+        ),
+    ),
+    "wrong_eku": _row(
+        "error",
+        "The certificate is not meant for TLS servers.",
+        _S_CLIENT + " | openssl x509 -noout -ext extendedKeyUsage",
+        usual=(
+            "The certificate's extended key usage ({usages}) lacks serverAuth.",
+            "Serve a server certificate; this one was issued for another purpose.",
+        ),
+    ),
+    "ca_certificate": _row(
+        "error",
+        "The first certificate served is that of a CA.",
+        _S_CLIENT,
+        usual=(
+            "The first certificate served, '{subject}', is a CA certificate, not a server's.",
+            "Put the server certificate first in the file, the intermediates after it.",
+        ),
+    ),
+    "lifetime_too_long": _row(
+        "warning",
+        "The validity is longer than the limit in force when the certificate was issued.",
+        _S_CLIENT + " | openssl x509 -noout -dates",
+        usual=(
+            "The certificate lives {days} days; the limit for one issued on {issued} is {limit} days ({source}).",
+            "Harmless for a private CA; a public one must not have issued it, and browsers may refuse it.",
+        ),
+    ),
+    # --- the chain -------------------------------------------------------------------------------------------
+    "chain_unknown": _row(
+        "info",
+        "Only the server certificate could be looked at.",
+        _S_CLIENT,
+        usual=(
+            "The chain was not examined: Python {python} cannot show what a server sends, 3.10 or newer can.",
+            "Run the check with a newer Python (ansible_python_interpreter), on the controller for example.",
+        ),
+    ),
+    "chain_incomplete": _row(
+        "error",
+        "An intermediate certificate is missing from what the server sends.",
+        _S_CLIENT,
+        known=(
+            "The server does not send the intermediate '{needed}', which issued '{subject}'.",
+            "Append {file} to the served chain: {origin}.",
+        ),
+        usual=(
+            "The server does not send the certificate of the issuer '{issuer}', and the trust store has none.",
+            "Append the issuer's certificate to the served chain: {origin}.",
+        ),
+    ),
+    "cross_missing": _row(
+        "error",
+        "The cross certificate is missing, so clients without the newer root fail.",
+        _S_CLIENT,
+        usual=(
+            "The chain ends at '{top}' without the cross certificate '{needed}' signed by '{above}': clients that do "
+            "not have the newer root fail (such as Debian 12's ca-certificates, and Chrome, for the SECOM roots "
+            "of 2024).",
+            "Append {file} to the end of the served chain: {origin}.",
+        ),
+    ),
+    "wrong_intermediate": _row(
+        "error",
+        "An intermediate certificate is served, but not the one that signed.",
+        _S_CLIENT,
+        generation=(
+            "The certificate was issued by '{issuer}', but the server sends '{served}': the intermediate of another "
+            "generation.",
+            "Replace it by {file}: {origin}.",
+        ),
+        other_key=(
+            "The served certificate '{served}' has the issuer's name but another key (its key identifier is "
+            "{found}, needed is {expected}), so it did not sign '{subject}'.",
+            "Replace it by {file}: {origin}.",
+        ),
+        usage=(
+            "The served certificate '{served}' is a re-issue that is not meant for TLS servers (extended key usage "
+            "{usages}).",
+            "Replace it by {file}: {origin}.",
+        ),
+    ),
+    "chain_order": _row(
+        "warning",
+        "The certificates are sent in the wrong order.",
+        _S_CLIENT,
+        usual=(
+            "The server sends the chain in the order {found}; it must be {expected}.",
+            "Write the served file anew: server certificate first, then each certificate's issuer after it.",
+        ),
+    ),
+    "chain_duplicate": _row(
+        "warning",
+        "A certificate is sent more than once.",
+        _S_CLIENT,
+        usual=(
+            "The server sends '{subject}' {times} times (places {places}).",
+            "Leave one; nginx and Apache send what stands in the certificate file, Apache also what "
+            "SSLCertificateChainFile names.",
+        ),
+    ),
+    "root_included": _row(
+        "warning",
+        "The self-signed root is sent as well.",
+        _S_CLIENT,
+        usual=(
+            "The server sends the root '{subject}'; clients ignore it, each handshake carries it.",
+            "Remove it from the end of the served file.",
+        ),
+    ),
+    "extra_certificates": _row(
+        "warning",
+        "Certificates are sent that do not belong to the chain.",
+        _S_CLIENT,
+        usual=(
+            "The server sends {count} that no chain of this certificate needs: {subjects}.",
+            "Remove them from the served file.",
+        ),
+    ),
+    "chain_expired": _row(
+        "error",
+        "A certificate of the chain is outside its validity.",
+        _S_CLIENT,
+        known=(
+            "The served intermediate '{subject}' is valid only from {not_before} to {not_after}.",
+            "Replace it by {file}: {origin}.",
+        ),
+        usual=(
+            "The served intermediate '{subject}' is valid only from {not_before} to {not_after}.",
+            "Get a certificate from the CA's present intermediate, or its re-issue from the CA's repository.",
+        ),
+    ),
+    "untrusted_root": _row(
+        "error",
+        "The chain ends at a CA that the trust store does not have.",
+        _S_CLIENT,
+        usual=(
+            "The chain ends at '{top}', which the trust store ({store}) does not have.",
+            "If this CA is the right one, give its root as 'ca_file'; if not, serve the certificate of the right CA.",
+        ),
+        openssl=(
+            "OpenSSL does not accept the chain with the trust store {store}: {text}.",
+            "See 'openssl verify -untrusted chain.pem certificate.pem' with the served files.",
+        ),
+    ),
+}
+
+
+def finding(code, variant="usual", **values):
+    """A finding of the table with its sentences filled in; a missing value is a programming error and raises."""
+    row = FINDINGS[code]
+    message, fix = row["variants"][variant]
+    return {
+        "code": code,
+        "severity": row["severity"],
+        "message": message.format(**values),
+        "fix": fix.format(**values),
+    }
+
+
+def count(findings):
+    """{'error': n, 'warning': n, 'info': n} of a list of findings."""
+    return {severity: sum(1 for row in findings if row["severity"] == severity) for severity in SEVERITIES}
+
+
+def reaches(findings, fail_on):
+    """True when a finding is at or above the severity; 'never' is never reached."""
+    if fail_on == "never":
+        return False
+    wanted = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+    return any(row["severity"] in wanted for row in findings)

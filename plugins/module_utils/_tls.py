@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connect, shake hands, and bring home what the server sent. No judgement here.
+
+An *observation* is a dict of plain facts: host, port, server_name, address, error (None or code, phase, text),
+trusted (OpenSSL's own verdict, None where none was reached), verify_text, version, cipher, chain (DER bytes, leaf
+first), whole_chain (False where this Python can show the leaf only).
+
+Two things are deliberate. The handshake accepts old protocols and weak keys, because the aim is to see and name
+them. And a chain that OpenSSL refuses is fetched by a second connection without verification, because a failed
+handshake does not show what was sent.
+"""
+
+import errno
+import os
+import socket
+import ssl
+import time
+
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+
+# Where distributions keep the trust store as one file: Debian, Red Hat, SUSE, Alpine and the BSDs.
+SYSTEM_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/var/lib/ca-certificates/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+# OpenSSL's reasons for "the other side does not speak TLS".
+NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "UNSUPPORTED_PROTOCOL_VERSION",
+    "PACKET_LENGTH_TOO_LONG",
+    "DATA_LENGTH_TOO_LONG",
+    "ENCRYPTED_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "BAD_RECORD_TYPE",
+    "UNEXPECTED_RECORD",
+)
+# ... and for "only versions that this OpenSSL does not offer".
+TOO_OLD = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW")
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL)
+
+
+class Trust(object):
+    """A trust store: its name for messages, its certificates as PEM text, and the two contexts made of it."""
+
+    def __init__(self, ca_file=None):
+        self.path = ca_file or system_store()
+        self.name = ca_file or "the system's, {0}".format(self.path)
+        self.pem = _read(self.path)
+        self.strict = _context()
+        try:
+            self.strict.load_verify_locations(cadata=self.pem)
+        except (ssl.SSLError, ValueError) as error:
+            raise UpkiError(
+                "ca_file_broken",
+                "The trust store '{0}' holds no certificate that OpenSSL can read ({1}).".format(self.path, error),
+                "Give a PEM file with the roots, one after the other.",
+            )
+        self.strict.verify_mode = ssl.CERT_REQUIRED
+        self.lenient = _context()
+
+
+def system_store():
+    """The path of the system's trust store as one PEM file."""
+    paths = ssl.get_default_verify_paths()
+    for path in (os.environ.get(paths.openssl_cafile_env), paths.cafile) + SYSTEM_STORES:
+        if path and os.path.isfile(path):
+            return path
+    raise UpkiError(
+        "ca_file_missing",
+        "This system has no trust store at any of the usual places ({0}).".format(", ".join(SYSTEM_STORES)),
+        "Install the package 'ca-certificates', or give 'ca_file'.",
+    )
+
+
+def _read(path):
+    """PEM text of a file, or of all .pem, .crt and .cer files of a folder."""
+    files = [path]
+    if os.path.isdir(path):
+        files = [
+            os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith((".pem", ".crt", ".cer"))
+        ]
+    try:
+        texts = []
+        for name in files:
+            with open(name, "rb") as stream:
+                texts.append(stream.read().decode("ascii", "replace"))
+    except OSError as error:
+        raise UpkiError(
+            "ca_file_missing",
+            "The trust store '{0}' cannot be read ({1}).".format(path, error.strerror),
+            "Give the path of a PEM file on the machine where the check runs.",
+        )
+    # Bundles may carry comments in any encoding; OpenSSL wants ASCII.
+    return "\n".join(texts).replace("\ufffd", "?")
+
+
+def _context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if hasattr(ssl, "PROTOCOL_TLS_CLIENT") else ssl.PROTOCOL_TLS)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
+    if hasattr(ssl, "TLSVersion"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    try:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    except ssl.SSLError:  # OpenSSL before 1.1.0 and LibreSSL know no levels
+        context.set_ciphers("ALL")
+    return context
+
+
+def probe(endpoint, trust, timeout):
+    """The observation of one endpoint {host, port, server_name}. Never raises for what a server does."""
+    seen = dict(
+        endpoint, address=None, error=None, trusted=None, verify_text="", version=None, cipher=None, seconds=timeout
+    )
+    seen.update(chain=[], whole_chain=True)
+    refused = _attempt(seen, trust.strict, timeout)
+    if refused is None:
+        return seen
+    if isinstance(refused, ssl.SSLCertVerificationError):
+        seen.update(trusted=False, verify_text=refused.verify_message, error=None)
+        _attempt(seen, trust.lenient, timeout)
+    return seen
+
+
+def _attempt(seen, context, timeout):
+    """One connection; fills in what was seen and returns the exception that ended it, or None."""
+    deadline = time.time() + timeout
+    phase = "connection"
+    try:
+        plain = _connect(seen, timeout)
+        with plain:
+            phase = "TLS handshake"
+            plain.settimeout(max(0.1, deadline - time.time()))
+            with context.wrap_socket(plain, server_hostname=seen["server_name"]) as tls:
+                _note(seen, tls, context)
+        return None
+    except (OSError, ValueError) as error:  # ssl.SSLError and socket.gaierror are OSErrors
+        seen["error"] = dict(explain(error), phase=phase)
+        return error
+
+
+def _connect(seen, timeout):
+    plain = socket.create_connection((seen["host"], seen["port"]), timeout)
+    seen["address"] = plain.getpeername()[0]
+    return plain
+
+
+def _note(seen, tls, context):
+    seen["version"] = tls.version()
+    seen["cipher"] = (tls.cipher() or [None])[0]
+    if context.verify_mode == ssl.CERT_REQUIRED:
+        seen["trusted"] = True
+    seen["chain"], seen["whole_chain"] = served_chain(tls)
+
+
+def served_chain(tls):
+    """([DER, …] as sent, True), or ([leaf], False) where this Python cannot show more."""
+    if hasattr(tls, "get_unverified_chain"):  # 3.13 and later
+        return [bytes(row) for row in tls.get_unverified_chain()], True
+    inner = getattr(tls, "_sslobj", None)
+    if hasattr(inner, "get_unverified_chain"):  # 3.10 to 3.12
+        return [ssl.PEM_cert_to_DER_cert(row.public_bytes()) for row in inner.get_unverified_chain() or []], True
+    leaf = tls.getpeercert(binary_form=True)
+    return ([leaf] if leaf else []), False
+
+
+def explain(error):
+    """{'code': of the table, 'text': what was said} of an exception that a connection ended with."""
+    if isinstance(error, socket.gaierror):
+        return {"code": "name_not_resolved", "text": error.strerror or str(error)}
+    if isinstance(error, UnicodeError):
+        return {"code": "name_not_resolved", "text": "it is not a possible host name"}
+    if isinstance(error, socket.timeout):
+        return {"code": "timeout", "text": "timed out"}
+    if isinstance(error, ssl.SSLError):
+        return _explain_tls(error)
+    if isinstance(error, ConnectionRefusedError):
+        return {"code": "connection_refused", "text": "refused"}
+    if isinstance(error, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
+        return {"code": "connection_closed", "text": "reset"}
+    if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+        return {"code": "timeout", "text": "timed out"}
+    if isinstance(error, OSError) and error.errno in UNREACHABLE:
+        return {"code": "host_unreachable", "text": error.strerror}
+    return {"code": "handshake_failed", "text": str(error)}
+
+
+def _explain_tls(error):
+    reason = getattr(error, "reason", None) or ""
+    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+        return {"code": "connection_closed", "text": "closed"}
+    text = reason.replace("_", " ").lower() or str(error)
+    if reason in TOO_OLD:
+        return {"code": "old_protocol", "text": text}
+    return {"code": "not_tls" if reason in NOT_TLS else "handshake_failed", "text": text}

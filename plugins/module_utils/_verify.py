@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run over many endpoints: what was asked for, looked at with a bound, judged, summed up."""
+
+import concurrent.futures
+import os
+import re
+
+from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge, _lifecycle, _match, _tls, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
+
+HOST = re.compile(r"^[A-Za-z0-9_.:%-]{1,253}$")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+NAME = re.compile(r"^(?=.{1,253}$)(" + _LABEL + r"\.)*" + _LABEL + r"\.?$")
+SHA256 = re.compile(r"^[0-9a-f]{64}$")
+LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|::1)$")
+CERTIFICATE_FILES = (".pem", ".cer", ".crt")
+
+
+# --- what to look at -----------------------------------------------------------------------------------------
+
+
+def split_host(text):
+    """(host, port or None) of 'host', 'host:port', '[v6]:port' or a bare IPv6 address."""
+    match = re.match(r"^\[([^\]]+)\](?::(\d{1,5}))?$", text) or re.match(r"^([^:]+):(\d{1,5})$", text)
+    if match:
+        return match.group(1), int(match.group(2)) if match.group(2) else None
+    return text, None
+
+
+def endpoints_of(rows):
+    """Complete endpoints of the option; UpkiError lists every fault of every row."""
+    faults, endpoints = [], []
+    for number, row in enumerate(rows, 1):
+        endpoint = _endpoint(row)
+        wrong = _faults(endpoint)
+        faults += ["endpoint {0}: {1}".format(number, text) for text in wrong]
+        endpoints.append(endpoint)
+    if faults:
+        raise UpkiError("endpoint_invalid", "; ".join(faults) + ".", "Correct 'endpoints'.")
+    return endpoints
+
+
+def _endpoint(row):
+    host, port = split_host(str(row.get("host") or "").strip())
+    if port is None:
+        port = 443 if row.get("port") is None else row["port"]
+    digest = re.sub(r"[^0-9A-Za-z]", "", row.get("certificate_sha256") or "").lower()
+    return {
+        "host": host,
+        "port": port,
+        "server_name": row.get("server_name") or host,
+        "starttls": row.get("starttls") or None,
+        "certificate_sha256": digest or None,
+        "dns_names": list(row.get("dns_names") or []),
+    }
+
+
+def _faults(endpoint):
+    name = endpoint["server_name"]
+    digest = endpoint["certificate_sha256"]
+    rules = (
+        (HOST.match(endpoint["host"]), "host '{0}' is no host name or address".format(endpoint["host"])),
+        (1 <= endpoint["port"] <= 65535, "port {0} is not between 1 and 65535".format(endpoint["port"])),
+        (NAME.match(name) or _match.address(name), "server_name '{0}' is no DNS name or address".format(name)),
+        (not digest or SHA256.match(digest), "certificate_sha256 '{0}' is not 64 hexadecimal digits".format(digest)),
+    )
+    return [text for holds, text in rules if not holds]
+
+
+def endpoints_of_certificates(certificates, loopback, expected=None):
+    """Rows for `endpoints` of certificates as the roles know them. expected: what campus.upki.info returned."""
+    stored = {row.get("name"): row.get("live") or {} for row in expected or []}
+    rows = []
+    for certificate in certificates:
+        name = certificate.get("name")
+        if not name:
+            raise UpkiError("certificate_name_missing", "A certificate has no 'name'.", "Give its FQDN as 'name'.")
+        endpoint = certificate.get("public_endpoint") or certificate.get("endpoint")
+        if endpoint is not None and not endpoint:
+            continue  # endpoint: '' says that nothing serves this certificate over TLS
+        host, port = split_host(str(endpoint or name))
+        if loopback == "by_name" and LOOPBACK.match(host):
+            host = name
+        rows.append(
+            {
+                "host": host,
+                "port": port,
+                "server_name": name,
+                "starttls": certificate.get("starttls"),
+                "dns_names": certificate.get("dns_names") or [],
+                "certificate_sha256": stored.get(name, {}).get("sha256"),
+            }
+        )
+    return rows
+
+
+def parse_warn_before(text):
+    """As renew_before of campus.upki.request is written, with an error that names this option."""
+    try:
+        return _lifecycle.parse_renew_before(text)
+    except UpkiError as error:
+        raise UpkiError("warn_before_invalid", error.message.replace("renew_before", "warn_before"), error.fix)
+
+
+# --- what is known -------------------------------------------------------------------------------------------
+
+
+class Anchors(object):
+    """The trust store's certificates by subject; each is examined only when a chain asks for its name."""
+
+    def __init__(self, pem):
+        self._rows = {}
+        for label, der in _x509.pem_blocks(pem):
+            if label in ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):
+                self._add(der)
+
+    def _add(self, der):
+        try:
+            certificate = _x509.certificate_from_der(der)
+            subject = _x509.name_text(certificate.subject)
+        except Exception:  # one odd root among a hundred and forty must not end the check
+            return
+        self._rows.setdefault(subject, []).append(certificate)
+
+    def get(self, subject, default=()):
+        """The cards of the certificates with this subject."""
+        found = self._rows.get(subject)
+        if found and not isinstance(found[0], dict):
+            found = [_cards.card(certificate) for certificate in found if not _x509.unreadable(certificate)]
+            self._rows[subject] = found
+        return found or default
+
+
+def known_cards(paths):
+    """The catalogue, and the certificates of the files and folders given as 'intermediates'."""
+    cards = []
+    for path in paths:
+        for name in _files(path):
+            cards += [_cards.card(one, name) for one in _certificates(name) if not _x509.unreadable(one)]
+    return cards + _cards.known_cards()
+
+
+def _files(path):
+    if os.path.isdir(path):
+        return [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(CERTIFICATE_FILES)]
+    return [path] if os.path.isfile(path) else []
+
+
+def _certificates(path):
+    with open(path, "rb") as stream:
+        data = stream.read()
+    if b"-----BEGIN" in data:
+        return _x509.certificates_from_pem(data.decode("ascii", "replace"))
+    return [_x509.certificate_from_der(data)]
+
+
+# --- the run -------------------------------------------------------------------------------------------------
+
+
+def run(endpoints, trust, intermediates, now, warn_before, timeout, parallel):
+    """The results of all endpoints, in their order."""
+    around = _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
+        observed = list(pool.map(lambda endpoint: _tls.probe(endpoint, trust, timeout), endpoints))
+    return [_judge.judge(seen, seen, around) for seen in observed]
+
+
+# --- the summary ---------------------------------------------------------------------------------------------
+
+
+def all_findings(results):
+    """The findings of all results in one list."""
+    return [row for result in results for row in result["findings"]]
+
+
+def place(result):
+    """How the summary calls an endpoint: address and, where it differs, the name that was asked for."""
+    text = _judge.where(result)
+    return text if result["server_name"] == result["host"] else "{0} ({1})".format(result["server_name"], text)
+
+
+def summary(results):
+    """Lines for a person: each endpoint's state, what to do, and a last line with the verdict."""
+    lines = []
+    for result in sorted(results, key=_rank):
+        lines.append("{0}: {1}".format(place(result), _state(result)))
+        for row in sorted(result["findings"], key=lambda row: SEVERITIES.index(row["severity"])):
+            lines.append("  {0} {1}: {2}".format(row["severity"], row["code"], row["message"]))
+            lines.append("    → {0}".format(row["fix"]))
+    return lines + [verdict(results)]
+
+
+def _rank(result):
+    severities = [SEVERITIES.index(row["severity"]) for row in result["findings"]]
+    return (min(severities) if severities else len(SEVERITIES), result["days_left"] or 0)
+
+
+def _state(result):
+    if result["certificate"] is None:
+        return "no certificate seen"
+    return "{0}, {1} days left, until {2}, chain of {3}, {4}".format(
+        "well" if result["ok"] else "WRONG",
+        result["days_left"],
+        result["certificate"]["not_after"][:10],
+        len(result["chain"]),
+        result["tls_version"],
+    )
+
+
+def verdict(results):
+    """The last line."""
+    counts = count(all_findings(results))
+    if not results:
+        return "No endpoint was looked at."
+    if not counts["error"] and not counts["warning"]:
+        return "All is well: {0} looked at, nothing to do.".format(_plural(len(results), "endpoint"))
+    return "{0} looked at: {1}, {2}. Do what the arrows say, most urgent first.".format(
+        _plural(len(results), "endpoint"), _plural(counts["error"], "error"), _plural(counts["warning"], "warning")
+    )
+
+
+def _plural(number, word):
+    return "{0} {1}{2}".format(number, word, "" if number == 1 else "s")

@@ -1,0 +1,363 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: verify
+short_description: Say what is wrong with TLS endpoints and how to mend it
+version_added: 0.1.0
+description:
+  - Connects to each endpoint as a client does, looks at the certificate, the chain as it was sent, and the
+    protocol, and
+    returns findings with a stable code, the values seen, and what to change.
+  - The chain is judged strictly - only what the server sent and the trust store count. Where something is missing
+    or wrong,
+    the finding names the file that is needed and where the CA publishes it, with its SHA-256.
+  - Runs where users' clients would stand, the controller for example (C(delegate_to)). Changes nothing.
+  - The whole chain is seen with Python 3.10 or newer. Older versions see the server certificate alone and say so.
+options:
+  endpoints:
+    description:
+      - What to look at.
+      - One of O(endpoints) and O(certificates) is needed; with both, both are looked at.
+    type: list
+    elements: dict
+    suboptions:
+      host:
+        description: Name or address to connect to; V(host:port) and V([2001:db8::1]:443) are understood.
+        type: str
+        required: true
+      port:
+        description: TCP port, where O(endpoints[].host) does not carry one. The default is 443.
+        type: int
+      server_name:
+        description:
+          - The name that is asked for (SNI) and that the certificate must cover.
+          - The default is O(endpoints[].host).
+        type: str
+      certificate_sha256:
+        description: Fingerprint of the certificate that must be served, hexadecimal, with or without colons.
+        type: str
+      dns_names:
+        description: Names that the certificate must have besides O(endpoints[].server_name).
+        type: list
+        elements: str
+  certificates:
+    description:
+      - Certificates as the roles know them (variable C(upki_certificates)). Used are C(name), C(dns_names) and
+        C(public_endpoint) or else C(endpoint), V(host:port), by default port 443 of the name.
+      - An empty C(endpoint) leaves the certificate out. Other keys are ignored.
+    type: list
+    elements: dict
+  loopback:
+    description:
+      - What to do with a C(endpoint) of O(certificates) that is a loopback address.
+      - V(as_written) connects to the loopback address of the machine where this module runs.
+      - V(by_name) connects to the certificate's name instead, which is right when the module runs on another
+        machine than the
+        server.
+    type: str
+    choices: [as_written, by_name]
+    default: as_written
+  expected:
+    description:
+      - What the store on the server says, RV(campus.upki.info#module:certificates). For each of O(certificates) the
+        live
+        certificate of this list must be the one served.
+    type: list
+    elements: dict
+  ca_file:
+    description:
+      - Trust store as a PEM file, or a folder of C(.pem), C(.crt) and C(.cer) files. The default is the system's.
+    type: path
+  intermediates:
+    description:
+      - Files or folders with CA certificates that are known to the operator. They are never trusted; they serve to
+        name what is
+        missing in a served chain. UPKI's own are known without, and a folder that does not exist is passed over.
+    type: list
+    elements: path
+    default: []
+  warn_before:
+    description: When RV(results[].findings[].code=expires_soon) starts, as a part of the lifetime (V(1/3)) or in
+      days (V(30d)).
+    type: str
+    default: 1/3
+  timeout:
+    description: Seconds for connection and handshake of one endpoint together.
+    type: float
+    default: 10
+  parallel:
+    description: How many endpoints are looked at at the same time.
+    type: int
+    default: 32
+  fail_on:
+    description: The task fails when a finding of this or a higher severity exists; all findings are listed then.
+    type: str
+    choices: [error, warning, never]
+    default: error
+  query:
+    description:
+      - JMESPath expression over the whole result, put as RV(query_result) beside it.
+      - Evaluated on the controller, which needs the Python library jmespath for this.
+    type: str
+extends_documentation_fragment:
+  - campus.upki.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: Nothing is ever changed.
+  idempotent:
+    support: full
+requirements:
+  - cryptography >= 3.2
+  - jmespath on the controller, for O(query) only
+seealso:
+  - module: campus.upki.info
+  - module: campus.upki.install
+  - module: community.crypto.get_certificate
+notes:
+  - The strength of ciphers is not examined; the programs testssl.sh and sslyze do that.
+author:
+  - The campus.upki contributors (@campus-upki)
+"""
+
+EXAMPLES = r"""
+- name: Look at two servers from the controller
+  campus.upki.verify:
+    endpoints:
+      - host: www.example.ac.jp
+      - host: 192.0.2.7:8443
+        server_name: test.example.ac.jp
+        dns_names: [test.example.ac.jp, test2.example.ac.jp]
+    warn_before: 30d
+  delegate_to: localhost
+
+- name: What a person types at a terminal
+  # ansible localhost -m campus.upki.verify -a '{"endpoints": [{"host": "www.example.ac.jp"}]}'
+  campus.upki.verify:
+    endpoints:
+      - host: www.example.ac.jp
+    fail_on: never
+    query: "results[].{name: server_name, days: days_left, codes: findings[].code}"
+"""
+
+RETURN = r"""
+results:
+  description: One entry for each endpoint, in their order, those of O(endpoints) first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The name or address that was connected to.
+      type: str
+      sample: www.example.ac.jp
+    port:
+      description: The TCP port.
+      type: int
+      sample: 443
+    server_name:
+      description: The name that was asked for.
+      type: str
+      sample: www.example.ac.jp
+    starttls:
+      description: The protocol that was upgraded to TLS; always null in this version.
+      type: str
+    address:
+      description: The IP address that answered; null where none did.
+      type: str
+      sample: 192.0.2.7
+    ok:
+      description: Whether no finding of severity error exists.
+      type: bool
+    trusted:
+      description: OpenSSL's own verdict about chain and trust store; null where no handshake came about.
+      type: bool
+    tls_version:
+      description: The version agreed upon.
+      type: str
+      sample: TLSv1.3
+    cipher:
+      description: The cipher suite agreed upon.
+      type: str
+      sample: TLS_AES_256_GCM_SHA384
+    days_left:
+      description: Whole days until the certificate ends, negative after its end; null where no certificate was seen.
+      type: int
+      sample: 97
+    certificate:
+      description: The server certificate; null where none was seen.
+      type: dict
+      contains:
+        subject:
+          description: Distinguished name in the order of its encoding.
+          type: str
+          sample: C=JP, ST=tokyo, L=chofu, O=The University of Electro-Communications, CN=www.example.ac.jp
+        issuer:
+          description: Distinguished name of the issuer.
+          type: str
+          sample: C=JP, O=SECOM Trust Systems Co., Ltd., CN=NII Open Domain CA - G8 RSA
+        serial:
+          description: Serial number, decimal, as text because it exceeds what JSON numbers hold exactly.
+          type: str
+          sample: "133299186361286529352345186124012366605"
+        not_before:
+          description: Start of validity, UTC.
+          type: str
+          sample: "2026-10-01T03:00:00Z"
+        not_after:
+          description: End of validity, UTC.
+          type: str
+          sample: "2027-04-16T14:59:59Z"
+        dns_names:
+          description: The dNSNames.
+          type: list
+          elements: str
+        ip_addresses:
+          description: The iPAddresses.
+          type: list
+          elements: str
+        key_type:
+          description: Kind and size of the key.
+          type: str
+          sample: rsa2048
+        sha256:
+          description: Fingerprint of the certificate, hexadecimal.
+          type: str
+        spki_sha256:
+          description: SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal.
+          type: str
+        generation:
+          description: The UPKI generation that issued it, empty for other CAs.
+          type: str
+          sample: G8
+        role:
+          description: Always C(leaf), or what the certificate is where a server serves a CA certificate first.
+          type: str
+          sample: leaf
+    chain:
+      description: All certificates as they were sent, the server's own first.
+      type: list
+      elements: dict
+      contains:
+        subject:
+          description: Distinguished name.
+          type: str
+        issuer:
+          description: Distinguished name of the issuer.
+          type: str
+        sha256:
+          description: Fingerprint, hexadecimal.
+          type: str
+        not_before:
+          description: Start of validity, UTC.
+          type: str
+        not_after:
+          description: End of validity, UTC.
+          type: str
+        generation:
+          description: Generation of a UPKI intermediate, else empty.
+          type: str
+        role:
+          description: One of C(leaf), C(intermediate), C(cross), C(root).
+          type: str
+    findings:
+      description: What is wrong or noteworthy; empty when all is well.
+      type: list
+      elements: dict
+      contains:
+        code:
+          description: Stable word, see the collection's documentation of findings.
+          type: str
+          sample: cross_missing
+        severity:
+          description: One of C(error), C(warning), C(info).
+          type: str
+          sample: error
+        message:
+          description: One sentence with the values seen and expected.
+          type: str
+        fix:
+          description: What to type or change.
+          type: str
+counts:
+  description: Number of findings by severity, over all endpoints.
+  returned: always
+  type: dict
+  sample: {error: 1, warning: 0, info: 0}
+summary:
+  description: Lines for a person, the most urgent endpoint first, the verdict last.
+  returned: always
+  type: list
+  elements: str
+query_result:
+  description: What O(query) selected.
+  returned: when O(query) is given
+  type: raw
+"""
+
+import datetime
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _requirements, _tls, _verify
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._findings import count, reaches
+
+ENDPOINT = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int"},
+    "server_name": {"type": "str"},
+    "certificate_sha256": {"type": "str"},
+    "dns_names": {"type": "list", "elements": "str"},
+}
+ARGUMENTS = {
+    "endpoints": {"type": "list", "elements": "dict", "options": ENDPOINT},
+    "certificates": {"type": "list", "elements": "dict"},
+    "loopback": {"type": "str", "choices": ["as_written", "by_name"], "default": "as_written"},
+    "expected": {"type": "list", "elements": "dict"},
+    "ca_file": {"type": "path"},
+    "intermediates": {"type": "list", "elements": "path", "default": []},
+    "warn_before": {"type": "str", "default": "1/3"},
+    "timeout": {"type": "float", "default": 10.0},
+    "parallel": {"type": "int", "default": 32},
+    "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
+    "query": {"type": "str"},
+}
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS, required_one_of=[("endpoints", "certificates")], supports_check_mode=True
+    )
+    _requirements.check(module)
+    try:
+        results = look(module.params, datetime.datetime.now(datetime.timezone.utc))
+    except UpkiError as error:
+        module.fail_json(**error.result())
+    findings = _verify.all_findings(results)
+    answer = {"changed": False, "results": results, "counts": count(findings), "summary": _verify.summary(results)}
+    if reaches(findings, module.params["fail_on"]):
+        module.fail_json(msg="\n".join(answer["summary"]), reason_code="findings", **answer)
+    module.exit_json(**answer)
+
+
+def look(params, now):
+    """The results for the module's options."""
+    rows = list(params["endpoints"] or [])
+    rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
+    return _verify.run(
+        _verify.endpoints_of(rows),
+        _tls.Trust(params["ca_file"]),
+        params["intermediates"],
+        now,
+        _verify.parse_warn_before(params["warn_before"]),
+        params["timeout"],
+        params["parallel"],
+    )
+
+
+if __name__ == "__main__":
+    main()

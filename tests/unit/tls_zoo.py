@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers on loopback for tests: TLS with any chain, and others that misbehave. Runs on Python 3.6 too."""
+
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+import threading
+
+from ansible_collections.campus.upki.tests.unit import pki
+
+PATIENCE = 10  # seconds after which a server's thread gives up, so that no test can hang
+
+
+@contextlib.contextmanager
+def listening(serve):
+    """A thread that calls serve(connection) for each connection; gives the port."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(32)
+    stop = threading.Event()
+
+    def accept():
+        while not stop.is_set():
+            try:
+                connection, _peer = listener.accept()
+            except OSError:
+                return
+            if stop.is_set():
+                connection.close()
+                return
+            threading.Thread(target=_handle, args=(serve, connection), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    port = listener.getsockname()[1]
+    try:
+        yield port
+    finally:
+        stop.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        listener.close()
+        thread.join(PATIENCE)
+
+
+def _handle(serve, connection):
+    connection.settimeout(PATIENCE)
+    with connection, contextlib.suppress(OSError, ssl.SSLError):
+        serve(connection)
+
+
+def context(chain, key, configure=None):
+    """A server context that sends these certificates, the first of which belongs to the key."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if hasattr(ssl, "PROTOCOL_TLS_SERVER") else ssl.PROTOCOL_TLS)
+    with contextlib.suppress(ssl.SSLError):
+        made.set_ciphers("ALL:@SECLEVEL=0")
+    handle, path = tempfile.mkstemp(suffix=".pem")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(pki.key_pem(key).decode("ascii") + pki.pem(*chain))
+        made.load_cert_chain(path)
+    finally:
+        os.unlink(path)
+    if configure is not None:
+        configure(made)
+    return made
+
+
+def tls(chain, key, configure=None):
+    """A server that shakes hands and then waits for the client to go."""
+    made = context(chain, key, configure)
+
+    def serve(connection):
+        with made.wrap_socket(connection, server_side=True) as secured:
+            secured.recv(1)
+
+    return listening(serve)
+
+
+def says(*pieces):
+    """A server that sends some bytes, whatever the client says, and hangs up."""
+
+    def serve(connection):
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.recv(4096)
+
+    return listening(serve)
+
+
+def hangs_up():
+    """A server that reads the first message and closes."""
+
+    def serve(connection):
+        connection.recv(4096)
+
+    return listening(serve)
+
+
+def silent(stop):
+    """A server that accepts and says nothing until the event is set."""
+
+    def serve(connection):
+        stop.wait(PATIENCE)
+
+    return listening(serve)
+
+
+def refusing_port():
+    """A port of loopback where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
