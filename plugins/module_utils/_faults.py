@@ -9,6 +9,8 @@ The CA's numbers (source: NII, UPKI certificate issuing service, answers of the 
 CODE:RECORD,ITEM,MESSAGE) are named here once.
 """
 
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+
 REQUIRED_ITEM = 201
 LENGTH = 202
 DIGITS = 204
@@ -58,3 +60,12 @@ def line(row):
 def report(faults):
     """All the faults, one a line."""
     return "\n".join(line(row) for row in faults)
+
+
+def refusal(faults, records, consequence):
+    """The UpkiError that reports all the faults of a set of records, one a line."""
+    bad = len({row["record"] for row in faults if row["record"] is not None})
+    head = "{0} fault{1} in {2} of {3} record{4}; {5}:".format(
+        len(faults), "" if len(faults) == 1 else "s", bad, records, "" if records == 1 else "s", consequence
+    )
+    return UpkiError("faults", head + "\n" + report(faults), "", faults=faults)

@@ -46,7 +46,7 @@ RULES = {
         },
         {
             "key": "account_id",
-            "item": "ACMEアカウントID (ACME account ID)",
+            "item": "ACME account ID",
             "max": 128,
             "form": "account",
             "missing": "Copy the ACME account ID from the mail or screen that named it.",

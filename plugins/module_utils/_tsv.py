@@ -6,25 +6,27 @@ A record is a dict: kind, subject (common_name, organization, locality, state), 
 reason, comment, csr (PEM), manager_name, manager_affiliation, manager_email, fqdn, software, dns_names (list).
 """
 
-from ansible_collections.campus.upki.plugins.module_utils import _csr, _names, _subject, _tsv_forms, _tsv_text
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _csr,
+    _names,
+    _outbox,
+    _subject,
+    _tsv_forms,
+    _tsv_set,
+    _tsv_text,
+)
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import (
-    DN_EXISTS,
     LENGTH,
     REQUIRED_ITEM,
     TOO_MANY_RECORDS,
     fault,
     numbered,
 )
-from ansible_collections.campus.upki.plugins.module_utils._rules import (
-    EMPTY,
-    KEYS,
-    KINDS,
-    REQUIRED,
-    RULES,
-    item,
-)
+from ansible_collections.campus.upki.plugins.module_utils._rules import EMPTY, KEYS, REQUIRED, RULES, item
 
+KINDS = tuple(RULES["kinds"])
+encode = _outbox.encode
 FILE = "ファイル (file)"
 KIND = "TSVファイルの種別 (kind)"
 
@@ -150,18 +152,20 @@ def build_line(record, rules=RULES):
     texts = columns_of(record, rules)[0]
     if not texts["profile"] and has(record["kind"], "csr", rules):
         texts["profile"] = _profile_of(texts["csr"], rules)
-    return line_of(texts, rules)
+    return _tsv_set.line_of(texts, rules)
 
 
-def line_of(texts, rules=RULES):
-    """13 columns joined by tabs."""
-    return rules["file"]["separator"].join(texts[key] for key in KEYS)
-
-
-def encode(lines, rules=RULES):
-    """Bytes of a file: Shift_JIS, CRLF after each line."""
-    end = rules["file"]["line_end"]
-    return "".join(line + end for line in lines).encode(rules["file"]["encoding"])
+def examine_set(records, known_keys=(), confirmed=False, without_csr=False, rules=RULES):
+    """(rows [(number, Row)], faults, notes) of all the records of one call."""
+    rows, faults = [], []
+    for number, record in enumerate(records, 1):
+        found, row = examine(record, rules, confirmed, without_csr)
+        faults += numbered(found, number)
+        if row is not None:
+            rows.append((number, row))
+    faults += _tsv_set.check(rows, known_keys, rules)
+    faults.sort(key=lambda one: one["record"] or 0)
+    return rows, faults, _tsv_set.notes(rows, rules)
 
 
 def split(records, rules=RULES):
@@ -174,45 +178,6 @@ def split(records, rules=RULES):
     return groups
 
 
-# --- a set of records ------------------------------------------------------------------------------------
-
-
-def check_set(rows, known_keys=(), rules=RULES):
-    """Faults that show only beside the other records: the same key, the same DN, the same line twice.
-
-    rows: [(record number, Row)].
-    """
-    faults = []
-    seen = {"key": {}, "dn": {}, "line": {}}
-    known = {str(key).replace(":", "").lower() for key in known_keys}
-    for number, row in rows:
-        faults += numbered(_check_twice(number, row, seen, known, rules), number)
-    return faults
-
-
-def _check_twice(number, row, seen, known, rules):
-    first = seen["line"].setdefault(line_of(row.columns, rules), number)
-    if first != number:
-        message = "The record is the same as record {0}.".format(first)
-        return [fault("record_twice", FILE, row.common_name(), message, "Leave one of them out.")]
-    faults = []
-    key = row.csr["spki_sha256"] if row.csr else None
-    first = seen["key"].setdefault(key, number) if key else number
-    if first != number:
-        message = "The CSR has the same key as record {0}; each certificate needs a key of its own.".format(first)
-        faults.append(fault("key_twice", item("csr", rules), key, message, _csr.AGAIN))
-    if key in known:
-        message = "The CSR's key was used before; every issue and renewal needs a new key."
-        faults.append(fault("key_known", item("csr", rules), key, message, _csr.AGAIN))
-    if row.kind == "server_issue" and row.columns["subject"]:
-        first = seen["dn"].setdefault(row.columns["subject"], number)
-        if first != number:
-            message = "Record {0} applies for the same DN, so it exists already when this one is read.".format(first)
-            fix = "Leave one of them out, or use one certificate with dNSNames."
-            faults.append(fault(DN_EXISTS, item("subject", rules), row.columns["subject"], message, fix))
-    return faults
-
-
 # --- bytes → records -------------------------------------------------------------------------------------
 
 
@@ -223,8 +188,8 @@ def parse(data, kind=None, rules=RULES):
 
 
 def read(data, kind=None, rules=RULES):
-    """records, faults, kind, rows ([(number, Row)]) of a TSV file's bytes."""
-    lines, faults = _tsv_text.lines(data, rules)
+    """records, faults, notes, kind, encoding, rows ([(number, Row)]) of a TSV file's bytes."""
+    lines, faults, encoding = _tsv_text.read(data, rules)
     kind = kind or _tsv_text.guess_kind([texts for number, texts in lines], rules)
     if len(lines) > rules["file"]["records"]:
         message = "The file has {0} records; at most {1} are allowed.".format(len(lines), rules["file"]["records"])
@@ -234,9 +199,16 @@ def read(data, kind=None, rules=RULES):
         row = _tsv_forms.Row(kind, dict(zip(KEYS, texts)), rules, confirmed=True)
         faults += numbered(check_row(row), number)
         rows.append((number, row))
-    faults += check_set(rows, (), rules)
+    faults += _tsv_set.check(rows, (), rules)
     faults.sort(key=lambda one: one["record"] or 0)
-    return {"records": [_record(number, row) for number, row in rows], "faults": faults, "kind": kind, "rows": rows}
+    return {
+        "records": [_record(number, row) for number, row in rows],
+        "faults": faults,
+        "notes": _tsv_set.notes(rows, rules),
+        "kind": kind,
+        "encoding": encoding,
+        "rows": rows,
+    }
 
 
 def _record(number, row):

@@ -83,6 +83,11 @@ def decimal_serial(text, rules):
     return str(number), "" if number > 0 else "is zero"
 
 
+def is_hexadecimal(text, rules):
+    """True for 0x1F: readable, but not what is written."""
+    return bool(re.fullmatch(rules["serial"]["hexadecimal"], text))
+
+
 def serial(value, column, row):
     """Column 4: decimal (0x hexadecimal can be read)."""
     table = row.rules["serial"]

@@ -12,8 +12,13 @@ FILE = "ファイル (file)"
 
 def lines(data, rules=RULES):
     """([(number from 1, [13 texts])], faults)."""
+    return read(data, rules)[:2]
+
+
+def read(data, rules=RULES):
+    """([(number from 1, [13 texts])], faults, encoding)."""
     if not data.strip():
-        return [], [fault(EMPTY_FILE, FILE, "", "The file is empty.", "Write one application a line.")]
+        return [], [fault(EMPTY_FILE, FILE, "", "The file is empty.", "Write one application a line.")], "shift_jis"
     text = data.decode("cp932", "replace")
     pieces = re.split("\r\n|\n", text)
     if not pieces[-1]:
@@ -25,7 +30,7 @@ def lines(data, rules=RULES):
             message = "The record has {0} columns; it must have 13.".format(len(texts))
             faults.append(fault("columns", FILE, len(texts), message, "Write 13 columns.", number))
         rows.append((number, (texts + [""] * 13)[:13]))
-    return rows, faults
+    return rows, faults, "shift_jis"
 
 
 def guess_kind(rows, rules=RULES):
