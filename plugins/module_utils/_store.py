@@ -255,6 +255,11 @@ class Slot(object):
         """Remove the `pending` link; the generation stays."""
         _atomic.remove_link(os.path.join(self.path, "pending"))
 
+    def amend(self, generation, meta, tsv):
+        """Correct the record of a request whose key and CSR stay; request.json, which decides, comes last."""
+        _atomic.write_file(generation.file("request.tsv"), tsv, PUBLIC)
+        _atomic.write_file(generation.file("request.json"), _json(meta), PUBLIC)
+
     def cancel(self, generation, record):
         """Give a request up: the generation stays, with `record` (a dict) as cancelled.json."""
         _atomic.write_file(generation.file("cancelled.json"), _json(record), PUBLIC)
