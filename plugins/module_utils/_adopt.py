@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of a certificate that the store did not make: from a file on the host, or from what a port serves now."""
 
+import contextlib
 import re
 import socket
 import ssl
@@ -72,10 +73,8 @@ def _context():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    try:
+    with contextlib.suppress(ssl.SSLError):  # a TLS library without security levels
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    except ssl.SSLError:  # a TLS library without security levels
-        pass
     return context
 
 
@@ -83,9 +82,9 @@ def from_endpoint(text, server_name, timeout=10):
     """The certificate that a port serves now for `server_name` (SNI)."""
     host, port = parse_endpoint(text)
     try:
-        with socket.create_connection((host, port), timeout=timeout) as plain:
-            with _context().wrap_socket(plain, server_hostname=server_name) as tls:
-                data = tls.getpeercert(binary_form=True)
+        plain = socket.create_connection((host, port), timeout=timeout)
+        with plain, _context().wrap_socket(plain, server_hostname=server_name) as tls:
+            data = tls.getpeercert(binary_form=True)
     except (OSError, ValueError) as error:
         raise UpkiError(
             "endpoint_unreachable",

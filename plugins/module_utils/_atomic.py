@@ -95,10 +95,8 @@ def create_file(path, data, mode, owner=None, group=None):
 
 
 def _unlink_quietly(path):
-    try:
+    with contextlib.suppress(OSError):  # the first error is the one to report
         os.unlink(path)
-    except OSError:  # the first error is the one to report
-        pass
 
 
 def write_file(path, data, mode, owner=None, group=None):

@@ -54,6 +54,7 @@ KIND_ROWS = (
         "text": "a certificate of this name without OU was issued before (serial {serial}, {source})",
     },
 )
+APPLY_ANEW = "To apply anew, run once with state: cancelled for this name, tell the IT centre, and run again."
 KIND_GIVEN = "the kind was given by the option 'kind'"
 
 
@@ -223,8 +224,8 @@ def subject_warnings(wanted, old):
         found.append(
             warning(
                 "subject_differs",
-                "subject.{item} ({short}) is '{mine}', but the certificate from {source} has '{theirs}': they differ {how}. "
-                "The CA refuses what is not registered for the institution.".format(
+                "subject.{item} ({short}) is '{mine}', but the certificate from {source} has '{theirs}': they differ "
+                "{how}. The CA refuses what is not registered for the institution.".format(
                     item=item, short=short, mine=mine, theirs=theirs, source=old["source"], how=how
                 ),
             )
@@ -409,7 +410,7 @@ def _pending(wanted, facts, now):
         warnings.append(
             warning(
                 code,
-                reason + " To apply anew, run once with state: cancelled for this name, tell the IT centre, and run again.",
+                reason + " " + APPLY_ANEW,
             )
         )
     return Decision("none", state, code, reason, kind=pending["kind"], serial=pending["serial"], warnings=warnings)
@@ -488,7 +489,7 @@ def _live_warnings(wanted, live):
         found.append(
             warning(
                 "key_type_differs",
-                "key_type is {0}, but the certificate in force has a key of {1}; the next request will have {0}.".format(
+                "key_type is {0}, but the certificate in force has a {1} key; the next request will have {0}.".format(
                     wanted["key_type"], live["key_type"]
                 ),
             )

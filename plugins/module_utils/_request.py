@@ -278,7 +278,7 @@ class Request(object):
     def _dates(self, live):
         if live is None:
             keys = ("serial", "not_after", "days_left", "renew_at", "last_day_to_apply")
-            return {key: None for key in keys}
+            return dict.fromkeys(keys)
         at = _lifecycle.renew_at(live["not_before"], live["not_after"], self.renew_before)
         return {
             "serial": live["serial"],

@@ -381,11 +381,9 @@ class Store(object):
     def _sign(descriptor):
         """Write who holds the lock: only for messages, so a full disk does not matter here."""
         text = "pid {0} since {1}\n".format(os.getpid(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        try:
+        with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode("ascii"), 0)
-        except OSError:
-            pass
 
     def holder(self):
         """What the lock's last holder wrote about itself."""

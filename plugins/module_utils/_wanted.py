@@ -12,7 +12,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _tsv_forms,
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.module_utils._faults import DIGITS, REQUIRED_ITEM, fault
+from ansible_collections.campus.upki.plugins.module_utils._faults import DIGITS, REQUIRED_ITEM, fault, shorten
 from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
 
@@ -135,6 +135,19 @@ def _faults(wanted):
     return found + [row for row in _tsv.check_record(record, without_csr=True) if not row["item"].startswith(seen)]
 
 
+def _shared_once(faults, params):
+    """A fault of the common manager is that of all certificates, and is told once."""
+    common = params.get("manager") or {}
+    values = {item("manager_" + key): (common.get(key) or "") for key in ("name", "affiliation", "email")}
+    kept = []
+    for row in faults:
+        if row["item"] in values and row["value"] == shorten(values[row["item"]]):
+            row = dict(row, record=None)
+        if row not in kept:
+            kept.append(row)
+    return kept
+
+
 def _text_of(names, faults):
     lines = []
     for row in faults:
@@ -192,6 +205,7 @@ def wanted_list(params):
         faults.extend(dict(one, record=number) for one in own)
     if any(row["state"] != "cancelled" for row in wanted) or params.get("subject"):
         faults.extend(_common_faults(params))
+    faults = _shared_once(faults, params)
     if faults:
         raise UpkiError(
             "invalid_request",

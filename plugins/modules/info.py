@@ -7,8 +7,8 @@ module: info
 short_description: Show the certificates, requests and generations in the store of a host
 version_added: 0.1.0
 description:
-  - Reads the store that M(campus.upki.request) and M(campus.upki.install) keep on a host and says what is live, what is
-    pending and for how long, which older generations are there, and what a person should look at.
+  - Reads the store that M(campus.upki.request) and M(campus.upki.install) keep on a host and says what is live, what
+    is pending and for how long, which older generations are there, and what a person should look at.
   - Reads public files only. It needs no write permission and never opens a private key, so any user who may read the
     store can run it, also ad hoc (see the examples).
 extends_documentation_fragment:
@@ -34,8 +34,8 @@ options:
   query:
     description:
       - JMESPath expression that selects from the result, such as C(certificates[?state=='pending'].name).
-      - Evaluated on the controller by the action plugin of the same name; the selection stands in C(query_result) beside
-        the full result. Hosts do not need the C(jmespath) library.
+      - Evaluated on the controller by the action plugin of the same name; the selection stands in C(query_result)
+        beside the full result. Hosts do not need the C(jmespath) library.
     type: str
 seealso:
   - module: campus.upki.request
@@ -68,8 +68,8 @@ certificates:
       returned: always
     state:
       description:
-        - V(absent), V(pending), V(live), V(renewing) (in force, with a pending successor) or V(expired) (and nothing is
-          pending).
+        - V(absent), V(pending), V(live), V(renewing) (in force, with a pending successor) or V(expired) (and nothing
+          is pending).
       type: str
       returned: always
     live:
@@ -187,14 +187,15 @@ certificates:
           returned: always
     generations:
       description:
-        - All generations, oldest first, each with C(generation), C(role) (V(live), V(pending), V(cancelled), V(old), V(unused), or
-          V(orphan) for a request of an interrupted run), C(created), C(age_days), C(kind), C(key) (whether the key is there),
-          C(serial), C(not_before), C(not_after) and C(days_left).
+        - All generations, oldest first, each with C(generation), C(role) (V(live), V(pending), V(cancelled), V(old),
+          V(unused), or V(orphan) for a request of an interrupted run), C(created), C(age_days), C(kind), C(key)
+          (whether the key is there), C(serial), C(not_before), C(not_after) and C(days_left).
       type: list
       elements: dict
       returned: always
     leftovers:
-      description: Temporary folders of runs that were interrupted, or of one that is still running; they may hold a key.
+      description: Temporary folders of runs that were interrupted, or of one that is still running; they may hold a
+        key.
       type: list
       elements: str
       returned: always

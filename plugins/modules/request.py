@@ -8,8 +8,8 @@ short_description: Make a key and a CSR for each server certificate that is due
 version_added: 0.1.0
 description:
   - Looks at each certificate wanted on this host and decides whether an application to the UPKI certificate issuing
-    service (UPKI電子証明書発行サービス) is due, and of which kind, 新規発行 (issue) or 更新 (renew). Where it is due, makes
-    a new private key and a CSR in the store on the host.
+    service (UPKI電子証明書発行サービス) is due, and of which kind, 新規発行 (issue) or 更新 (renew). Where it is due,
+    makes a new private key and a CSR in the store on the host.
   - Returns records that M(campus.upki.tsv) writes to TSV files. Only public data is returned; the private key never
     leaves the host and stands in no result, log or diff.
   - The state is read from the disk and the clock at every run. A pending request (its CSR is with the CA) is never
@@ -51,13 +51,15 @@ options:
         choices: [rsa2048, p384]
         default: rsa2048
       software:
-        description: Name of the server software (Webサーバソフトウェア名等, column 12). Needed unless the request is cancelled.
+        description: Name of the server software (Webサーバソフトウェア名等, column 12). Needed unless the request is
+          cancelled.
         type: str
       current_certificate:
         description:
           - Path on the host of the certificate that the server has now, where it was made without this collection.
-          - Read only while the store has nothing of this name. A certificate of UPKI with this name as CN is adopted, so
-            that nothing happens before it is due, and then the kind and the serial of the application follow from it.
+          - Read only while the store has nothing of this name. A certificate of UPKI with this name as CN is adopted,
+            so that nothing happens before it is due, and then the kind and the serial of the application follow from
+            it.
         type: path
       current_endpoint:
         description:
@@ -94,8 +96,8 @@ options:
         choices: [server_issue, server_renew]
       serial:
         description:
-          - Serial of the old certificate (失効対象証明書シリアル番号), with O(certificates[].kind=server_renew). In decimal,
-            as C(0x) and hexadecimal digits, or with colons as openssl prints it.
+          - Serial of the old certificate (失効対象証明書シリアル番号), with O(certificates[].kind=server_renew). In
+            decimal, as C(0x) and hexadecimal digits, or with colons as openssl prints it.
         type: str
   subject:
     description:
@@ -130,8 +132,8 @@ options:
         type: str
   renew_before:
     description:
-      - When a certificate is due, as the last fraction of its own lifetime, such as V(1/3), or in days before its end,
-        such as V(30d).
+      - When a certificate is due, as the last fraction of its own lifetime, such as V(1/3), or in days before its
+        end, such as V(30d).
     type: str
     default: 1/3
   lead_time:
@@ -159,8 +161,8 @@ options:
     default: '0600'
   issuers:
     description:
-      - Beginnings of the issuer's CN by which a certificate outside the store is known as one of UPKI. A certificate of
-        another CA is not renewed but replaced by a new issue.
+      - Beginnings of the issuer's CN by which a certificate outside the store is known as one of UPKI. A certificate
+        of another CA is not renewed but replaced by a new issue.
     type: list
     elements: str
     default: ['NII Open Domain CA']
@@ -238,8 +240,8 @@ certificates:
       returned: always
     state:
       description:
-        - V(absent) (no certificate, no request), V(pending) (a request is with the CA), V(live), V(renewing) (live, with a
-          pending successor), V(expired) (the live one has ended and nothing is pending).
+        - V(absent) (no certificate, no request), V(pending) (a request is with the CA), V(live), V(renewing) (live,
+          with a pending successor), V(expired) (the live one has ended and nothing is pending).
         - The state after this run, in check mode the state that a real run would reach.
       type: str
       returned: always
@@ -248,7 +250,8 @@ certificates:
       type: bool
       returned: always
     action:
-      description: V(none), V(request), V(relink) (a request of an interrupted run), V(amend) (kind and serial) or V(cancel).
+      description: V(none), V(request), V(relink) (a request of an interrupted run), V(amend) (kind and serial) or
+        V(cancel).
       type: str
       returned: always
     kind:
@@ -271,12 +274,13 @@ certificates:
       returned: always
     reason_code:
       description:
-        - V(absent), V(due), V(expired), V(names_differ) (a request was made); V(pending), V(pending_differs), V(live),
-          V(adopted), V(nothing_pending) (nothing was changed); V(interrupted), V(kind_given), V(cancelled).
+        - V(absent), V(due), V(expired), V(names_differ) (a request was made); V(pending), V(pending_differs),
+          V(live), V(adopted), V(nothing_pending) (nothing was changed); V(interrupted), V(kind_given), V(cancelled).
       type: str
       returned: always
     source:
-      description: Where the certificate in force was found, V(the store), a path or an address; null where there is none.
+      description: Where the certificate in force was found, V(the store), a path or an address; null where there is
+        none.
       type: str
       returned: always
     record:
