@@ -192,15 +192,16 @@ def _why_none(leaf, pool, anchors, now):
         if _catalogue.usable(row, now)
     ]
     if rows:
-        return _missing_known(top, rows[-1], pool, refused)
+        return _missing_known(rows[-1], pool, refused, now)
     if refused:
         return _refused(top, refused)
     return _missing_unknown(top, above)
 
 
-def _missing_known(top, row, pool, refused):
+def _missing_known(row, pool, refused, now):
     """The issuer is in the catalogue and not at hand (or only in a form that does not serve)."""
-    fix = "Put {0} into an intermediates folder.".format(_catalogue.where(row))
+    needed = [row] + _crosses_needed(row, pool, now)
+    fix = "Put {0} into an intermediates folder.".format("; and ".join(_catalogue.where(one) for one in needed))
     if refused:
         fix = "{0} What lies there does not serve: {1}.".format(fix, _list_refused(refused))
     others = sorted({found["generation"] for found in _known(pool) if found["role"] == "intermediate"})
@@ -222,6 +223,19 @@ def _missing_known(top, row, pool, refused):
         fix,
         missing=_wanted(row),
     )
+
+
+def _crosses_needed(row, pool, now):
+    """Rows of the cross certificates that a chain over this row's certificate will lack as well."""
+    root = _catalogue.root_of(row)
+    if root is None or root["widely_trusted"]:
+        return []
+    here = {_x509.sha256(certificate) for certificate in pool}
+    return [
+        cross
+        for cross in _catalogue.by_key(root["subject"], root["subject_key_id"], ("cross",))
+        if _catalogue.usable(cross, now) and cross["sha256"] not in here
+    ]
 
 
 def _known(pool):

@@ -62,7 +62,7 @@ NOTES = {
     "broken": (True, "has a PEM block that is damaged", "Save the certificate again from where it came from."),
     "binary": (True, "is no certificate in any form known here", "Save the certificate again, as PEM or DER."),
     "pdf": (True, "is a PDF document, not a certificate", "Save the certificate itself, as PEM or DER."),
-    "zip_encrypted": (True, "is a zip archive with a password", "Unpack it and put its content there."),
+    "zip_encrypted": (True, "is in a zip archive with a password", "Unpack it and put its content there."),
     "zip_broken": (True, "is a damaged zip archive", "Save it again, or unpack it and put its content there."),
     "too_large": (True, "is larger than any file with certificates", "Put only the certificate there."),
     "mail": (
@@ -187,8 +187,8 @@ def decode(data):
         if data.startswith(mark):
             return data.decode(encoding, "replace")
     if b"\x00" in data:
-        for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[0::2])):
-            if zeros.count(b"\x00") > len(zeros) // 2:
+        for encoding, high, low in (("utf-16-le", data[1::2], data[0::2]), ("utf-16-be", data[0::2], data[1::2])):
+            if high.count(b"\x00") > len(high) // 2 and b"\x00" not in low:
                 return data.decode(encoding, "replace")
         return None if b"-----BEGIN " not in data else data.decode("latin-1")
     try:

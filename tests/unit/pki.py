@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small PKI for tests: keys, CAs and leaves of any shape, made at run time. Runs with cryptography 3.2."""
 
+import base64
 import datetime
 import functools
 
@@ -126,3 +127,33 @@ def pem(*objects):
 
 def der(one):
     return one.public_bytes(serialization.Encoding.DER)
+
+
+# --- containers --------------------------------------------------------------------------------------------
+
+
+def _element(tag, content):
+    length = len(content)
+    head = bytes([length]) if length < 128 else b"\x83" + length.to_bytes(3, "big")
+    return bytes([tag]) + head + content
+
+
+def pkcs7(*certificates):
+    """A degenerate SignedData in DER: certificates and no signer, as CAs offer chains."""
+    signed = _element(0x06, bytes.fromhex("2a864886f70d010702"))
+    data = _element(0x30, _element(0x06, bytes.fromhex("2a864886f70d010701")))
+    body = (
+        _element(0x02, b"\x01")
+        + _element(0x31, b"")
+        + data
+        + _element(0xA0, b"".join(der(one) for one in certificates))
+        + _element(0x31, b"")
+    )
+    return _element(0x30, signed + _element(0xA0, _element(0x30, body)))
+
+
+def armour(label, data):
+    """PEM text around any bytes."""
+    body = base64.b64encode(data).decode("ascii")
+    lines = [body[start : start + 64] for start in range(0, len(body), 64)]
+    return "\n".join(["-----BEGIN {0}-----".format(label)] + lines + ["-----END {0}-----".format(label), ""])
