@@ -13,6 +13,7 @@ export UPKI_WORK := $(WORK)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export ANSIBLE_COLLECTIONS_PATH := $(WORK)/collections
 export ANSIBLE_HOME := $(WORK)/ansible
+export ANSIBLE_REMOTE_TMP := $(WORK)/ansible/remote
 export PYTHONDONTWRITEBYTECODE := 1
 export LC_ALL := C.UTF-8
 
@@ -24,7 +25,7 @@ help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: install .work/system.stamp ## the whole cycle on this machine: request, issue, deploy, verify, renew
-	@scripts/demo
+	@demo/run
 
 test: install .venv/test.stamp .work/system.stamp ## all tests and gates
 	@.venv/bin/python scripts/gates.py
@@ -40,7 +41,7 @@ format: .venv/test.stamp ## let ruff rewrite the Python files in the project's s
 	@.venv/bin/ruff format --no-cache .
 
 clean: ## stop the demo's servers and remove everything that was made
-	@if [ -x scripts/demo-stop ]; then scripts/demo-stop; fi
+	@demo/stop
 	@rm -rf .venv .work
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

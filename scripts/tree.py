@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Copy the checkout to where Ansible's tools want a collection, and install it from its tarball.
@@ -86,7 +85,13 @@ def run(command: list[str]) -> None:
     """Run quietly; on failure show what it printed and end."""
     environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(WORK / "ansible"))
     result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        check=False,
     )
     if result.returncode:
         sys.exit(f"{result.stdout}\ncampus.upki: '{' '.join(command)}' failed.")
