@@ -5,7 +5,6 @@
 import datetime
 
 import pytest
-
 from ansible_collections.campus.upki.plugins.module_utils import _catalogue, _x509
 
 UTC = datetime.timezone.utc

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from ansible_collections.campus.upki.plugins.module_utils import _chain, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki

@@ -11,12 +11,11 @@ import os
 import zipfile
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
-
 from ansible_collections.campus.upki.plugins.module_utils import _containers
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 CA = pki.CA("Container CA")
 ONE = CA.issue("one.example.ac.jp")
@@ -250,7 +249,7 @@ def test_one_damaged_block_does_not_hide_the_good_one():
 
 
 def test_a_small_archive_cannot_fill_the_memory():
-    bomb = zipped(**{"zeros": bytes(40 * 1024 * 1024)})
+    bomb = zipped(zeros=bytes(40 * 1024 * 1024))
     assert len(bomb) < 100000
     assert codes(read(bomb)) == ["too_large"]
 
