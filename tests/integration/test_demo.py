@@ -100,7 +100,7 @@ def test_daily_run_changes_nothing_in_check_mode_either(demo: Demo) -> None:
 
 def test_check_mode_of_a_due_renewal_says_so_and_writes_nothing(demo: Demo) -> None:
     before = demo.tree()
-    done = demo.play("campus.upki.request", "--check", "--diff", upki_renew_before="190d")
+    done = demo.play("campus.upki.request", "--check", "--diff", upki_renew_before="120d")
     assert done.status == 0, done.output
     assert done.changed > 0 and demo.tree() == before
     assert "PRIVATE" not in done.output

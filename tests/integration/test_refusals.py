@@ -36,7 +36,7 @@ def refused(demo: Demo, done: Result, before: dict[str, str], *words: str) -> No
 )
 def test_subject(demo: Demo, subject: dict[str, str], words: tuple[str, ...]) -> None:
     before = demo.tree()
-    done = demo.play("campus.upki.request", "--limit", "web1", upki_subject=subject, upki_renew_before="190d")
+    done = demo.play("campus.upki.request", "--limit", "web1", upki_subject=subject, upki_renew_before="120d")
     refused(demo, done, before, *words)
 
 
@@ -69,18 +69,14 @@ def test_verify_where_nothing_listens(demo: Demo) -> None:
 @pytest.fixture(scope="module")
 def pending(demo: Demo) -> None:
     """A renewal that waits for its certificate on both hosts."""
-    done = demo.play("campus.upki.request", upki_renew_before="190d")
+    done = demo.play("campus.upki.request", upki_renew_before="120d")
     assert done.status == 0, done.output
 
 
 @pytest.fixture(scope="module")
 def issued(demo: Demo, pending: None) -> None:
     """Its certificates in the inbox, not yet installed."""
-    folders = {
-        f"upki_practice_ca_{key}": str(demo.path / folder)
-        for key, folder in (("path", "ca"), ("outbox", "outbox"), ("inbox", "inbox"))
-    }
-    done = demo.play("campus.upki.practice_ca", **folders)
+    done = demo.play("campus.upki.practice_ca")
     assert done.status == 0, done.output
 
 
