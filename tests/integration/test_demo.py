@@ -7,9 +7,12 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Demo
+
+if TYPE_CHECKING:
+    from ansible_collections.campus.upki.tests.integration.conftest import Demo
 
 NAMES = ("www.lab.example.ac.jp", "wiki.lab.example.ac.jp")
 

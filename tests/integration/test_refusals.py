@@ -7,9 +7,12 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Demo, Result
+
+if TYPE_CHECKING:
+    from ansible_collections.campus.upki.tests.integration.conftest import Demo, Result
 
 NAME = "www.lab.example.ac.jp"
 SUBJECT = {"organization": "Practice University, Faculty of Informatics", "state": "Tokyo", "locality": "Chofu"}
