@@ -28,7 +28,7 @@ SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "
 
 
 def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
+    return datetime.datetime.now(datetime.UTC)
 
 
 def free_port() -> int:
@@ -76,7 +76,7 @@ class Issuer:
         """What the action plugin and the module do together."""
         folders = [[str(self.path / folder)] for folder in ("inbox", "intermediates", "roots")]
         found = _inbox.look([item["name"] for item in items], *folders, now())
-        params = {"certificates": list(items), "store": self.store.path, "wait": 5, **options}
+        params = {"certificates": list(items), "store": self.store.path, "wait": 3, **options}
         params.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
         result: dict[str, Any] = _install.run(params, check_mode)
         return result
