@@ -7,7 +7,7 @@ import binascii
 
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.module_utils._faults import FORM, OU_NOT_ALLOWED, fault
+from ansible_collections.campus.upki.plugins.module_utils._faults import FORM, OU_NOT_ALLOWED, fault, shorten
 from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
 
@@ -66,9 +66,7 @@ def check(facts, subject, profile, rules=RULES):
     what = item("csr", rules)
     faults = []
     if not facts["signature_holds"]:
-        faults.append(
-            fault("csr_signature", what, "", "The CSR's signature does not match the key in it.", AGAIN)
-        )
+        faults.append(fault("csr_signature", what, "", "The CSR's signature does not match the key in it.", AGAIN))
     faults += _check_key(facts, profile, rules)
     if facts["extensions"]:
         faults.append(
@@ -122,7 +120,7 @@ def _check_key(facts, profile, rules):
 def _check_fields(fields, subject, rules):
     what = item("csr", rules)
     names = [name for name, value in fields]
-    shown = ", ".join("{0}={1}".format(name, value) for name, value in fields)
+    shown = shorten(", ".join("{0}={1}".format(name, value) for name, value in fields))
     if "OU" in names:
         message = "The CSR's subject has an OU ({0}), which is not allowed since 2022-07-26.".format(shown)
         return [fault(OU_NOT_ALLOWED, what, shown, message, AGAIN)]
@@ -149,8 +147,8 @@ def _check_fields(fields, subject, rules):
             "CN": subject.get("common_name"),
         }
         for name, value in fields:
-            if name in wanted and value != (wanted[name] or ""):
-                message = "The CSR says {0}={1}, the DN says {0}={2}.".format(name, value, wanted[name] or "")
+            if wanted.get(name) and value != wanted[name]:
+                message = "The CSR says {0}={1}, the DN says {0}={2}.".format(name, value, wanted[name])
                 fix = "Make both the same, case included; a wrong CSR is made anew (campus.upki.request)."
                 faults.append(fault("csr_subject", what, "{0}={1}".format(name, value), message, fix))
     return faults

@@ -5,7 +5,7 @@
 import re
 
 from ansible_collections.campus.upki.plugins.module_utils import _phishing
-from ansible_collections.campus.upki.plugins.module_utils._faults import LENGTH, REQUIRED_ITEM, fault
+from ansible_collections.campus.upki.plugins.module_utils._faults import LENGTH, REQUIRED_ITEM, fault, shorten
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
 
 NAME_FORM = "name_form"  # the CA's number for the form of a name outside the DN is not known
@@ -17,7 +17,9 @@ def check_fqdn(name, item, rules=RULES, code=NAME_FORM):
     name = name or ""
     table = rules["names"]
     if not name:
-        return [fault(REQUIRED_ITEM, item, "", "The server's name is empty.", "Write the FQDN, such as www.example.ac.jp.")]
+        return [
+            fault(REQUIRED_ITEM, item, "", "The server's name is empty.", "Write the FQDN, such as www.example.ac.jp.")
+        ]
     faults = []
     if len(name) > table["fqdn_max"]:
         faults.append(
@@ -25,14 +27,16 @@ def check_fqdn(name, item, rules=RULES, code=NAME_FORM):
                 LENGTH,
                 item,
                 name,
-                "'{0}' has {1} characters; at most {2} are allowed.".format(name, len(name), table["fqdn_max"]),
+                "'{0}' has {1} characters; at most {2} are allowed.".format(
+                    shorten(name), len(name), table["fqdn_max"]
+                ),
                 "Use a shorter name.",
             )
         )
     problem = _form_problem(name, table)
     if problem:
         message, fix = problem
-        faults.append(fault(code, item, name, "'{0}' {1}.".format(name, message), fix))
+        faults.append(fault(code, item, name, "'{0}' {1}.".format(shorten(name), message), fix))
     return faults
 
 
@@ -87,7 +91,9 @@ def check_dns_names(fqdn, names, rules=RULES):
             faults += check_fqdn(name, what, rules)
         if names.count(name) > 1:
             faults.append(
-                fault("name_twice", what, name, "'{0}' stands in the list twice.".format(name), "Leave one of them out.")
+                fault(
+                    "name_twice", what, name, "'{0}' stands in the list twice.".format(name), "Leave one of them out."
+                )
             )
     with_fqdn = names if not names or not fqdn or fqdn in names else [fqdn] + names
     if len(with_fqdn) > table["dns_names"]:
@@ -96,7 +102,9 @@ def check_dns_names(fqdn, names, rules=RULES):
                 "too_many_names",
                 what,
                 len(with_fqdn),
-                "There are {0} names with the FQDN; at most {1} are allowed.".format(len(with_fqdn), table["dns_names"]),
+                "There are {0} names with the FQDN; at most {1} are allowed.".format(
+                    len(with_fqdn), table["dns_names"]
+                ),
                 "Apply for a second certificate for some of the names.",
             )
         )
@@ -145,7 +153,7 @@ def read_column(text, rules=RULES):
             item("dns_names", rules),
             text,
             "The list of names {0}; each must read {1}name, with commas between and none at the end.".format(
-                problem, table["prefix"]
+                shorten(problem), table["prefix"]
             ),
             "Write {0}.".format(column_text(names, rules) or table["prefix"] + "www.example.ac.jp"),
         )
@@ -154,15 +162,13 @@ def read_column(text, rules=RULES):
 
 def phishing_like(names):
     """Warnings about names that the CA may delay or refuse because they look like a well-known service."""
-    warnings = []
-    for name in dict.fromkeys(name for name in names if name):
-        for resembles in _phishing.resembling(name):
-            warnings.append(
-                {
-                    "code": "phishing_like",
-                    "name": name,
-                    "resembles": resembles,
-                    "message": "'{0}' resembles {1}; the CA may delay or refuse it.".format(name, resembles),
-                }
-            )
-    return warnings
+    return [
+        {
+            "code": "phishing_like",
+            "name": name,
+            "resembles": resembles,
+            "message": "'{0}' {1}. The CA may delay or refuse a name that looks like phishing.".format(name, sentence),
+        }
+        for name in dict.fromkeys(name for name in names if name)
+        for resembles, sentence in _phishing.resembling(name)
+    ]

@@ -99,12 +99,12 @@ class Outbox:
         for path in self.files():
             with _explained(path, "read the file"), open(path, "rb") as handle:
                 data = handle.read()
-            rows = _tsv_text.lines(data, self.rules)[0]
+            rows = _tsv_text.read(data, self.rules)[0]
             found.append(
                 {
                     "path": path,
                     "kind": kind_of_name(path),
-                    "lines": [self.rules["file"]["separator"].join(texts) for number, texts in rows],
+                    "lines": [self.rules["file"]["separator"].join(row.texts) for row in rows],
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
@@ -133,7 +133,7 @@ class Outbox:
                     os.rename(hidden, path)
                 _atomic.fsync_dir(self.path)
             finally:
-                for hidden, path in temporary:
+                for hidden, _path in temporary:
                     with contextlib.suppress(OSError):
                         os.unlink(hidden)
 

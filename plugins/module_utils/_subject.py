@@ -11,6 +11,7 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import (
     OU_NOT_ALLOWED,
     REQUIRED_ITEM,
     fault,
+    shorten,
 )
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
 
@@ -25,11 +26,12 @@ EMAIL = "主体者DN Email"
 COUNTRY = "主体者DN C (country)"
 
 # One attribute of a DN in text: at the start or after a comma. O may hold commas and '=', so only these names count.
-ATTRIBUTE = re.compile(r"(?:^|,)\s*(CN|OU|O|L|ST|S|C|E|EMAIL|EMAILADDRESS)\s*=\s*", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"(?:^|,)\s*(CN|OU|O|L|ST|S|C|EMAILADDRESS|EMAIL|E)\s*=\s*", re.IGNORECASE)
 LIKE_ATTRIBUTE = re.compile(r",\s*(CN|OU|O|L|ST|C)\s*=", re.IGNORECASE)
+UNIT_OR_EMAIL = re.compile(r",\s*(OU|EMAILADDRESS|EMAIL|E)\s*=", re.IGNORECASE)
 ORDERED = re.compile(
-    r"\s*CN\s*=\s*(?P<CN>[^,]*?)\s*,\s*O\s*=\s*(?P<O>.*?)\s*,\s*L\s*=\s*(?P<L>[^,=]*?)\s*,"
-    r"\s*ST\s*=\s*(?P<ST>[^,=]*?)\s*,\s*C\s*=\s*(?P<C>[^,=]*?)\s*",
+    r"\s*(CN)\s*=\s*([^,]+?)\s*,\s*(O)\s*=\s*(.+?)\s*,\s*(L)\s*=\s*([^,=]+?)\s*,"
+    r"\s*(ST)\s*=\s*([^,=]+?)\s*,\s*(C)\s*=\s*([^,=]+?)\s*",
     re.IGNORECASE,
 )
 EMAIL_FIELDS = ("E", "EMAIL", "EMAILADDRESS")
@@ -76,7 +78,7 @@ def unit_fault(value):
         OU_NOT_ALLOWED,
         UNIT,
         value,
-        "An OU ('{0}') is not allowed in the subject since 2022-07-26.".format(value),
+        "An OU ('{0}') is not allowed in the subject since 2022-07-26.".format(shorten(value)),
         "Leave the OU out; a certificate that had one is applied for as a new issue (新規発行).",
     )
 
@@ -87,7 +89,7 @@ def email_fault(value):
         FORM,
         EMAIL,
         value,
-        "An e-mail address ('{0}') is not allowed in the subject.".format(value),
+        "An e-mail address ('{0}') is not allowed in the subject.".format(shorten(value)),
         "Leave it out of the subject; the manager's address has a column of its own.",
     )
 
@@ -97,7 +99,7 @@ def _country_fault(country, rules):
         FORM,
         COUNTRY,
         country,
-        "C is '{0}'; it must be {1}.".format(country, rules["subject"]["country"]),
+        "C is '{0}'; it must be {1}.".format(shorten(country), rules["subject"]["country"]),
         "Write C={0}.".format(rules["subject"]["country"]),
     )
 
@@ -123,7 +125,7 @@ def _check_part(part, value, rules):
                 FORM,
                 part["name"],
                 value,
-                "{0} is '{1}'; {2} is not allowed in it.".format(part["field"], value, _quoted(bad)),
+                "{0} is '{1}'; {2} is not allowed in it.".format(part["field"], shorten(value), _quoted(bad)),
                 "Use half-width letters, digits, space and {0} only, as registered.".format(
                     "'(),-./:=" if part["field"] == "O" else "'()-./:"
                 ),
@@ -135,7 +137,7 @@ def _check_part(part, value, rules):
                 FORM,
                 part["name"],
                 value,
-                "O is '{0}'; it reads like further attributes of the DN.".format(value),
+                "O is '{0}'; it reads like further attributes of the DN.".format(shorten(value)),
                 "Give organization, locality and state each by itself.",
             )
         )
@@ -174,100 +176,73 @@ def parse_distinguished_name(text, rules=RULES):
     UpkiError `subject_form` (or `subject_unit`) when it is none. O may hold commas and '='.
     """
     fields, faults = read(text, "", rules)
+    faults = faults + check(fields, rules, needed=())
     if faults:
         code = "subject_unit" if any(row["code"] == OU_NOT_ALLOWED for row in faults) else "subject_form"
-        first = faults[0]
-        raise UpkiError(code, first["message"], first["fix"], faults=faults)
+        raise UpkiError(code, faults[0]["message"], faults[0]["fix"], faults=faults)
     return fields
 
 
 def read(text, kind="", rules=RULES):
-    """(dict of the parts, faults) of column 1; as much as can be read of a DN with faults."""
-    table = rules["subject"]
-    match = ORDERED.fullmatch(text)
-    if match and not _hidden_attribute(match.group("O")):
-        return _named(match.groupdict(), rules), _spelling(text, match.groupdict(), kind, rules)
-    pairs = _split(text)
-    fields = _named(dict(reversed([pair for pair in pairs if pair[0] in table["order"]])), rules)
-    return fields, _shape(text, pairs, kind, rules)
+    """(dict of the parts, faults of their shape) of column 1; as much as can be read of a DN with faults.
 
-
-def _hidden_attribute(organization):
-    return re.search(r",\s*(OU|E|EMAIL|EMAILADDRESS)\s*=", organization, re.IGNORECASE)
-
-
-def _named(values, rules):
-    return {
-        "common_name": values.get("CN") or "",
-        "organization": values.get("O") or "",
-        "locality": values.get("L") or "",
-        "state": values.get("ST") or "",
-        "country": values.get("C") or "",
+    The parts themselves are for `check`.
+    """
+    pairs = _pairs(text)
+    values = dict(reversed([(name.upper(), value) for name, value in pairs]))
+    fields = {
+        "common_name": values.get("CN", ""),
+        "organization": values.get("O", ""),
+        "locality": values.get("L", ""),
+        "state": values.get("ST", ""),
+        "country": values.get("C", ""),
     }
+    faults = _surplus(values, kind, rules) + _order(text, pairs, kind, rules)
+    return fields, faults or _strict(text, pairs, kind, rules)
 
 
-def _split(text):
-    """[(attribute in upper case, value)] at every comma that is followed by the name of an attribute."""
+def _pairs(text):
+    """[(attribute as written, value)], split at the commas that are followed by the name of an attribute."""
+    match = ORDERED.fullmatch(text)
+    if match and not UNIT_OR_EMAIL.search(match.group(4)):
+        groups = match.groups()
+        return list(zip(groups[0::2], groups[1::2]))
     marks = list(ATTRIBUTE.finditer(text))
-    pairs = []
-    for index, mark in enumerate(marks):
-        end = marks[index + 1].start() if index + 1 < len(marks) else len(text)
-        field = mark.group(1).upper()
-        pairs.append(("ST" if field == "S" else field, text[mark.end() : end].strip()))
-    return pairs
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return [(mark.group(1), text[mark.end() : end].strip()) for mark, end in zip(marks, ends)]
 
 
-def _spelling(text, values, kind, rules):
-    """Faults of a DN that has all five parts in the right order."""
-    table = rules["subject"]
+def _surplus(values, kind, rules):
     faults = []
-    if values["C"] != table["country"]:
-        faults.append(_country_fault(values["C"], rules))
-    if kind in table["strict"] and text != ",".join("{0}={1}".format(key, values[key]) for key in table["order"]):
-        faults.append(
-            _form(
-                text,
-                "The DN of an ACME application has attribute names in lower case or spaces around '=' or ','.",
-                "Write CN=…,O=…,L=…,ST=…,C=JP without spaces between the parts.",
-            )
-        )
-    return faults
-
-
-def _shape(text, pairs, kind, rules):
-    """Faults of a DN that lacks a part, has one too many or another order."""
-    table = rules["subject"]
-    names = [field for field, value in pairs]
-    values = dict(pairs)
-    faults = []
-    if "OU" in names and kind not in table["old_unit_tolerated"]:
+    if "OU" in values and kind not in rules["subject"]["old_unit_tolerated"]:
         faults.append(unit_fault(values["OU"]))
-    for field in EMAIL_FIELDS:
-        if field in names:
-            faults.append(email_fault(values[field]))
-    known = [field for field in names if field in table["order"]]
-    missing = [field for field in table["order"] if field not in known]
-    if kind in table["one_place_enough"] and missing in (["L"], ["ST"]):
+    return faults + [email_fault(values[field]) for field in EMAIL_FIELDS if field in values]
+
+
+def _order(text, pairs, kind, rules):
+    order = rules["subject"]["order"]
+    found = [name.upper() for name, value in pairs if value and name.upper() in order]
+    missing = [field for field in order if field not in found]
+    if kind in rules["subject"]["one_place_enough"] and missing in (["L"], ["ST"]):
         missing = []
     if missing:
-        faults.append(
-            _form(
-                text,
-                "The DN '{0}' lacks {1}.".format(text, ", ".join(missing)),
-                "Write CN=…,O=…,L=…,ST=…,C=JP with all the parts.",
-            )
-        )
-    elif known != [field for field in table["order"] if field in known] or not text.strip().upper().startswith("CN"):
-        faults.append(
-            _form(
-                text,
-                "The DN has the order {0}; it must be {1}.".format(", ".join(known), ", ".join(table["order"])),
-                "Write CN=…,O=…,L=…,ST=…,C=JP in this order, each part once.",
-            )
-        )
-    if values.get("C", table["country"]) != table["country"]:
-        faults.append(_country_fault(values["C"], rules))
-    return faults
+        message = "The DN '{0}' lacks {1}.".format(shorten(text), ", ".join(missing))
+        return [_form(text, message, "Write CN=…,O=…,L=…,ST=…,C=JP with all the parts.")]
+    if found != [field for field in order if field in found] or not text.strip().upper().startswith("CN"):
+        message = "The DN has the order {0}; it must be {1}.".format(", ".join(found), ", ".join(order))
+        return [_form(text, message, "Write CN=…,O=…,L=…,ST=…,C=JP in this order, each part once.")]
+    return []
+
+
+def _strict(text, pairs, kind, rules):
+    """ACME applications: upper-case names, no space around '=' or after ','."""
+    if kind not in rules["subject"]["strict"]:
+        return []
+    exact = ",".join("{0}={1}".format(name.upper(), value) for name, value in pairs)
+    if text == exact:
+        return []
+    message = "The DN of an ACME application has an attribute name in lower case or a space around '=' or ','."
+    return [_form(text, message, "Write {0}".format(exact))]
 
 
 def _form(text, message, fix):

@@ -22,6 +22,7 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import (
     TOO_MANY_RECORDS,
     fault,
     numbered,
+    shorten,
 )
 from ansible_collections.campus.upki.plugins.module_utils._rules import EMPTY, KEYS, REQUIRED, RULES, item
 
@@ -81,16 +82,17 @@ def examine(record, rules=RULES, confirmed=False, without_csr=False):
         message = "The kind '{0}' is unknown; it must be one of {1}.".format(kind, ", ".join(rules["kinds"]))
         return [fault("kind", KIND, kind, message, "Choose the kind of application.")], None
     texts, faults = columns_of(record, rules)
-    unreadable = bool(faults)
     row = _tsv_forms.Row(kind, texts, rules, record.get("subject") or None, confirmed)
-    if row.subject:
-        faults = _subject.check(row.subject, rules, _needed(kind, row.subject, rules)) + faults
-        faults = _common_name(row) + faults
-    if not texts["profile"] and has(kind, "csr", rules):
-        texts["profile"] = _profile_of(texts["csr"], rules)
-    hidden = ["csr", "profile"] if unreadable or (without_csr and not texts["csr"]) else []
+    hidden = set()
+    if faults or (without_csr and not texts["csr"]):
+        hidden = {"csr", "profile"}
     if has(kind, "csr", rules) and not texts["profile"]:
-        hidden.append("profile")  # the CSR is at fault and says so
+        texts["profile"] = row.profile_of_csr()
+        if not texts["profile"]:
+            hidden.add("profile")  # what is wrong with the CSR is said there
+    if row.subject:
+        needed = _needed(kind, row.subject, rules)
+        faults = _common_name(row) + _subject.check(row.subject, rules, needed) + faults
     return faults + check_row(row, hidden), row
 
 
@@ -108,14 +110,6 @@ def _needed(kind, subject, rules):
     return ("organization", "state", "locality")
 
 
-def _profile_of(column, rules):
-    try:
-        key_type = _csr.read(column)["key_type"] if column else ""
-    except UpkiError:
-        return ""
-    return {name: number for number, name in rules["profiles"].items()}.get(key_type, "")
-
-
 def check_row(row, hidden=()):
     """The faults of the 13 columns of a row, in the order of the columns; `hidden` keys are left out."""
     faults = []
@@ -128,13 +122,13 @@ def check_row(row, hidden=()):
 
 def _check_column(value, column, needed, row):
     what = column["item"]
-    if not value:
+    if not value.strip():
         if needed != REQUIRED:
             return []
         message = "{0} is empty, but {1} needs it.".format(what, _kind_text(row))
         return [fault(REQUIRED_ITEM, what, "", message, column["missing"])]
     if needed == EMPTY:
-        message = "{0} is '{1}', but {2} has no such item.".format(what, value, _kind_text(row))
+        message = "{0} is '{1}', but {2} has no such item.".format(what, shorten(value), _kind_text(row))
         return [fault("must_be_empty", what, value, message, "Leave it empty.")]
     faults = []
     if len(value) > column["max"] and column["form"] not in _tsv_forms.OWN_LENGTH:
@@ -150,8 +144,9 @@ def _kind_text(row):
 def build_line(record, rules=RULES):
     """The line of a record that has passed check_record, without line end."""
     texts = columns_of(record, rules)[0]
-    if not texts["profile"] and has(record["kind"], "csr", rules):
-        texts["profile"] = _profile_of(texts["csr"], rules)
+    row = _tsv_forms.Row(record["kind"], texts, rules)
+    if has(record["kind"], "csr", rules) and not texts["profile"]:
+        texts["profile"] = row.profile_of_csr()
     return _tsv_set.line_of(texts, rules)
 
 
@@ -190,25 +185,51 @@ def parse(data, kind=None, rules=RULES):
 def read(data, kind=None, rules=RULES):
     """records, faults, notes, kind, encoding, rows ([(number, Row)]) of a TSV file's bytes."""
     lines, faults, encoding = _tsv_text.read(data, rules)
-    kind = kind or _tsv_text.guess_kind([texts for number, texts in lines], rules)
+    notes = []
+    if not kind:
+        kind, certain = _tsv_text.guess_kind(lines, rules)
+        if lines and not certain:
+            notes.append(_guess_note(kind, rules))
     if len(lines) > rules["file"]["records"]:
         message = "The file has {0} records; at most {1} are allowed.".format(len(lines), rules["file"]["records"])
         faults.append(fault(TOO_MANY_RECORDS, FILE, len(lines), message, "Split it into several files."))
     rows = []
-    for number, texts in lines:
-        row = _tsv_forms.Row(kind, dict(zip(KEYS, texts)), rules, confirmed=True)
-        faults += numbered(check_row(row), number)
-        rows.append((number, row))
+    for line in lines:
+        row, found = _read_line(line, kind, rules)
+        faults += numbered(found, line.number)
+        rows.append((line.number, row))
     faults += _tsv_set.check(rows, (), rules)
     faults.sort(key=lambda one: one["record"] or 0)
     return {
         "records": [_record(number, row) for number, row in rows],
         "faults": faults,
-        "notes": _tsv_set.notes(rows, rules),
+        "notes": notes + _tsv_set.notes(rows, rules),
         "kind": kind,
         "encoding": encoding,
         "rows": rows,
     }
+
+
+def _guess_note(kind, rules):
+    name = "{0} ({1})".format(rules["kind_names"][kind], kind)
+    message = "The file was read as {0}, because its columns fit that best.".format(name)
+    return fault("kind_guessed", KIND, kind, message, "Give the option kind where it is another.")
+
+
+def _read_line(line, kind, rules):
+    """(Row, faults) of one line of a file."""
+    columns = dict(zip(KEYS, line.texts))
+    if not line.aligned:
+        return _tsv_forms.Row(kind, columns, rules, confirmed=True), []
+    other = _tsv_text.other_kind(line, kind, rules)
+    row = _tsv_forms.Row(other or kind, columns, rules, confirmed=True)
+    faults = check_row(row)
+    if other:
+        message = "The record is of kind {0}, the file of kind {1}; one file holds one kind.".format(
+            _kind_text(row), kind
+        )
+        faults.insert(0, fault("kind_mixed", KIND, other, message, "Put it into a file of its own."))
+    return row, faults
 
 
 def _record(number, row):
@@ -217,12 +238,9 @@ def _record(number, row):
     subject = row.subject
     if subject is None and texts["subject"]:
         subject = _subject.read(texts["subject"], row.kind, row.rules)[0]
-    record["subject"] = None if subject is None else {key: subject[key] for key in SUBJECT_KEYS}
+    record["subject"] = None if subject is None else {key: subject[key] or None for key in _tsv_forms.PARTS}
     record["dns_names"] = _names.read_column(texts["dns_names"], row.rules)[0]
     record["csr"] = _csr.pem_text(texts["csr"]) if texts["csr"] else None
     record["reason"] = int(texts["reason"]) if texts["reason"].isdigit() else None
     record["serial"] = _tsv_forms.decimal_serial(texts["serial"], row.rules)[0] or None
     return dict(record, kind=row.kind, record=number)
-
-
-SUBJECT_KEYS = ("common_name", "organization", "locality", "state")

@@ -12,7 +12,10 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import (
     FORM,
     LENGTH,
     fault,
+    shorten,
 )
+
+PARTS = ("common_name", "organization", "locality", "state")
 
 
 class Row:
@@ -25,6 +28,20 @@ class Row:
         self.subject = subject  # dict of column 1 once read; None when the column is empty
         self.csr = None  # facts of _csr.read
         self.confirmed = confirmed  # reason 1 is meant
+
+    def read_csr(self):
+        """The CSR's facts, read once; UpkiError when it is none."""
+        if self.csr is None:
+            self.csr = _csr.read(self.columns["csr"])
+        return self.csr
+
+    def profile_of_csr(self):
+        """The profile that the CSR's key asks for, or ''."""
+        try:
+            key_type = self.read_csr()["key_type"] if self.columns["csr"] else ""
+        except UpkiError:
+            return ""
+        return next((number for number, name in self.rules["profiles"].items() if name == key_type), "")
 
     def common_name(self):
         """The CN, or '' where there is no DN."""
@@ -41,7 +58,7 @@ def subject(value, column, row):
     if name:
         faults = faults + _names.check_fqdn(name, "主体者DN CN (common name)", row.rules, FORM)
     limit = row.rules["subject"]["acme_values_max"]
-    length = sum(len(text) for text in row.subject.values() if text)
+    length = sum(len(row.subject.get(part) or "") for part in PARTS) + len(row.rules["subject"]["country"])
     if row.kind in row.rules["subject"]["strict"] and length > limit:
         message = "The values of an ACME application's DN make {0} characters; at most {1} are allowed."
         faults = faults + [
@@ -55,7 +72,7 @@ def profile(value, column, row):
     if value in row.rules["profiles"]:
         return []
     allowed = ", ".join(row.rules["profiles"])
-    message = "The profile is '{0}'; the service knows {1}.".format(value, allowed)
+    message = "The profile is '{0}'; the service knows {1}.".format(shorten(value), allowed)
     return [fault("profile", column["item"], value, message, column["missing"])]
 
 
@@ -63,7 +80,7 @@ def account(value, column, row):
     """Column 3: half-width, no space."""
     if re.fullmatch(row.rules["account"], value):
         return []
-    message = "The account ID '{0}' has a space or a character that is not half-width.".format(value)
+    message = "The account ID '{0}' has a space or a character that is not half-width.".format(shorten(value))
     return [fault("account_id", column["item"], value, message, column["missing"])]
 
 
@@ -94,14 +111,14 @@ def serial(value, column, row):
     if re.fullmatch(table["decimal"], value) or re.fullmatch(table["hexadecimal"], value):
         if decimal_serial(value, row.rules)[1] == "":
             return []
-        message = "The serial '{0}' is zero; no certificate has it.".format(value)
+        message = "The serial '{0}' is zero; no certificate has it.".format(shorten(value))
         return [fault(DIGITS, column["item"], value, message, column["missing"])]
     decimal, problem = decimal_serial(value, row.rules)
     hexadecimal = "0x" + value.strip()
     if problem and re.fullmatch(table["hexadecimal"], hexadecimal):
         decimal, problem = str(int(hexadecimal, 16)), ""
     fix = column["missing"] if problem else "Write it in decimal: {0}.".format(decimal)
-    message = "The serial '{0}' is not a decimal number in half-width digits.".format(value)
+    message = "The serial '{0}' is not a decimal number in half-width digits.".format(shorten(value))
     return [fault(DIGITS, column["item"], value, message, fix)]
 
 
@@ -109,7 +126,7 @@ def reason(value, column, row):
     """Column 5: one of the codes; 1 only when it is meant."""
     reasons = row.rules["reasons"]
     if not re.fullmatch("[0-9]+", value):
-        message = "The reason '{0}' is not a half-width digit.".format(value)
+        message = "The reason '{0}' is not a half-width digit.".format(shorten(value))
         return [fault(DIGITS, column["item"], value, message, column["missing"])]
     if int(value) not in reasons:
         allowed = ", ".join("{0} {1}".format(*pair) for pair in sorted(reasons.items()))
@@ -126,27 +143,36 @@ def _characters_fault(value, column, code):
     found = _characters.refused(value)
     if not found:
         return []
-    message = "'{0}' has {1}, which Shift_JIS (JIS X 0208) does not hold.".format(value, _characters.describe(found))
+    message = "'{0}' has {1}, which Shift_JIS (JIS X 0208) does not hold.".format(
+        shorten(value), _characters.describe(found)
+    )
     return [fault(code, column["item"], value, message, _characters.remedy(found))]
 
 
 def text(value, column, row):
     """Columns 8, 9, 12: half-width and full-width text."""
-    return _characters_fault(value, column, "bad_character")
+    return _quotes_fault(value, column) + _characters_fault(value, column, "bad_character")
+
+
+def _quotes_fault(value, column):
+    if len(value) < 2 or not value[0] == value[-1] == '"':
+        return []
+    message = "{0} stands in quotes; columns are not quoted.".format(shorten(value))
+    return [fault("quoted", column["item"], value, message, "Leave the quotes out.")]
 
 
 def comment(value, column, row):
     """Column 6; the CA has a number for its characters."""
-    return _characters_fault(value, column, COMMENT_CHARACTER)
+    return _quotes_fault(value, column) + _characters_fault(value, column, COMMENT_CHARACTER)
 
 
 def csr(value, column, row):
     """Column 7, and against columns 1 and 2."""
     try:
-        row.csr = _csr.read(value)
+        facts = row.read_csr()
     except UpkiError as error:
         return [fault(error.code, column["item"], value, error.message, error.fix or _csr.AGAIN)]
-    return _csr.check(row.csr, row.subject, row.columns["profile"], row.rules)
+    return _csr.check(facts, row.subject, row.columns["profile"], row.rules)
 
 
 def mail(value, column, row):
@@ -157,7 +183,7 @@ def mail(value, column, row):
     good_domain = re.fullmatch(table["domain"], domain) and "." in domain and not re.search(r"^[.-]|\.\.|[.-]$", domain)
     if at and good_local and good_domain:
         return []
-    message = "'{0}' is not an address of half-width letters, digits and - _ . with one @.".format(value)
+    message = "'{0}' is not an address of half-width letters, digits and - _ . with one @.".format(shorten(value))
     return [fault(FORM, column["item"], value, message, _mail_remedy(value, table))]
 
 
@@ -175,7 +201,7 @@ def fqdn(value, column, row):
         return []  # checked as CN
     faults = _names.check_fqdn(value, column["item"], row.rules)
     if row.common_name():
-        message = "The FQDN is '{0}', but the CN is '{1}'.".format(value, row.common_name())
+        message = "The FQDN is '{0}', but the CN is '{1}'.".format(shorten(value), row.common_name())
         faults.append(fault("fqdn_differs", column["item"], value, message, "Write the same name in both."))
     return faults
 

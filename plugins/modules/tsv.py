@@ -7,17 +7,17 @@ module: tsv
 short_description: Write applications as TSV files for the UPKI certificate service
 version_added: 0.1.0
 description:
-  - Checks applications (発行, 更新, 失効, and the four of ACME) against the rules of the service and writes them as TSV files
-    in Shift_JIS, with 13 columns and without quoting, one kind a file and at most 99 records a file.
-  - Every fault of every record is reported in one go, as C(CODE:RECORD,ITEM,MESSAGE) with the number that the CA's upload
-    form would show where it has one, and with what to do. When there is any fault, nothing is written.
-  - A record whose exact line stands already in a C(.tsv) or C(.txt) file of its kind under O(dest), or in the folder C(sent)
-    beneath it, is not written again. So running twice gives no second application, and an operator may move a file to C(sent)
-    once the IT centre has it.
-  - New files are named by day, kind and a number that counts up, such as V(2026-11-22-server_renew-1.tsv). Existing files are
-    never changed.
-  - Names that resemble a well-known service, an empty manager's name or affiliation, and L or ST that differ between records
-    of one organization give a warning (RV(notes)), never an error.
+  - Checks applications (発行, 更新, 失効, and the four of ACME) against the rules of the service and writes them as
+    TSV files in Shift_JIS, with 13 columns and without quoting, one kind a file and at most 99 records a file.
+  - Every fault of every record is reported in one go, as C(CODE:RECORD,ITEM,MESSAGE) with the number that the CA's
+    upload form would show where it has one, and with what to do. When there is any fault, nothing is written.
+  - A record whose exact line stands already in a C(.tsv) or C(.txt) file of its kind under O(dest), or in the folder
+    C(sent) beneath it, is not written again. So running twice gives no second application, and an operator may move a
+    file to C(sent) once the IT centre has it.
+  - New files are named by day, kind and a number that counts up, such as V(2026-11-22-server_renew-1.tsv). Existing
+    files are never changed.
+  - Names that resemble a well-known service, an empty manager's name or affiliation, and L or ST that differ between
+    records of one organization give a warning (RV(notes)), never an error.
 requirements:
   - cryptography >= 3.2 on the host where the module runs
 extends_documentation_fragment:
@@ -26,8 +26,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode a record of kind V(server_issue) or V(server_renew) may lack its CSR, because M(campus.upki.request) makes
-        none in check mode. RV(files[].sha256) is then null.
+      - In check mode a record of kind V(server_issue) or V(server_renew) may lack its CSR, because
+        M(campus.upki.request) makes none in check mode. RV(files[].sha256) is then null.
   diff_mode:
     support: full
     details:
@@ -37,8 +37,8 @@ attributes:
 options:
   records:
     description:
-      - The applications. RV(campus.upki.request#module:certificates[].record) and RV(campus.upki.tsv_info#module:records) have
-        this form.
+      - The applications. RV(campus.upki.request#module:certificates[].record) and
+        RV(campus.upki.tsv_info#module:records) have this form.
     type: list
     elements: dict
     required: true
@@ -46,8 +46,8 @@ options:
       kind:
         description:
           - The kind of application (TSVファイルの種別).
-          - V(server_issue) サーバ証明書 新規発行, V(server_renew) 更新, V(server_revoke) 失効, V(acme_create) ACME 作成,
-            V(acme_renew) ACME 更新, V(acme_suspend) ACME 停止, V(acme_revoke) ACME 失効.
+          - V(server_issue) サーバ証明書 新規発行, V(server_renew) 更新, V(server_revoke) 失効, V(acme_create) ACME
+            作成, V(acme_renew) ACME 更新, V(acme_suspend) ACME 停止, V(acme_revoke) ACME 失効.
         type: str
         required: true
         choices: [server_issue, server_renew, server_revoke, acme_create, acme_renew, acme_suspend, acme_revoke]
@@ -70,7 +70,8 @@ options:
             description: ST as registered, case included.
             type: str
           organizational_unit:
-            description: Always refused (code 371), because OU was abolished on 2022-07-26. Here so that the error can say so.
+            description:
+              - Always refused (code 371), because OU was abolished on 2022-07-26. Here so that the error can say so.
             type: str
           email:
             description: Always refused; an e-mail address is not allowed in the DN.
@@ -85,19 +86,20 @@ options:
         type: str
       serial:
         description:
-          - Serial number of the old certificate (失効対象証明書シリアル番号), column 4. For V(server_renew), V(server_revoke) and
-            V(acme_revoke).
+          - Serial number of the old certificate (失効対象証明書シリアル番号), column 4. For V(server_renew),
+            V(server_revoke) and V(acme_revoke).
           - Decimal, hexadecimal with C(0x), or pairs with colons as openssl prints them; always written in decimal.
           - Put it in quotes in YAML, where V(12:34:56) without them is a number to the base 60.
         type: str
       reason:
         description:
-          - Reason of the revocation (失効理由), column 5. V(0) unspecified, V(1) keyCompromise, V(3) affiliationChanged,
-            V(4) superseded, V(5) cessationOfOperation.
+          - Reason of the revocation (失効理由), column 5. V(0) unspecified, V(1) keyCompromise, V(3)
+            affiliationChanged, V(4) superseded, V(5) cessationOfOperation.
           - V(1) needs O(confirm_key_compromise).
         type: int
       comment:
-        description: Comment on the reason (失効理由コメント), column 6, at most 128 characters. Expected with reason V(0).
+        description:
+          - Comment on the reason (失効理由コメント), column 6, at most 128 characters. Expected with reason V(0).
         type: str
       csr:
         description:
@@ -105,7 +107,8 @@ options:
           - Its signature, subject, key and extensions are checked against the other items.
         type: str
       manager_name:
-        description: Name of the certificate manager (利用管理者氏名), column 8. The service's mails are addressed with it.
+        description:
+          - Name of the certificate manager (利用管理者氏名), column 8. The service's mails are addressed with it.
         type: str
       manager_affiliation:
         description: Affiliation of the certificate manager (利用管理者所属), column 9.
@@ -116,14 +119,16 @@ options:
           - In a revocation or suspension only where the manager has changed.
         type: str
       fqdn:
-        description: FQDN of the server (利用管理者FQDN), column 11. The default is the common name, which it must equal.
+        description:
+          - FQDN of the server (利用管理者FQDN), column 11. The default is the common name, which it must equal.
         type: str
       software:
         description: The server software (Webサーバソフトウェア名等), column 12, such as V(nginx).
         type: str
       dns_names:
         description:
-          - Names of the certificate (dNSName), column 13. At most 8, counting the FQDN, which the CA adds where it is absent.
+          - Names of the certificate (dNSName), column 13. At most 8, counting the FQDN, which the CA adds where it is
+            absent.
         type: list
         elements: str
       record:
@@ -142,8 +147,8 @@ options:
     default: false
   known_keys:
     description:
-      - SHA-256 fingerprints (hexadecimal, of the SubjectPublicKeyInfo) of keys that were used before. A CSR with one of them is
-        refused, because every issue and every renewal needs a new key.
+      - SHA-256 fingerprints (hexadecimal, of the SubjectPublicKeyInfo) of keys that were used before. A CSR with one
+        of them is refused, because every issue and every renewal needs a new key.
     type: list
     elements: str
     default: []
@@ -249,7 +254,9 @@ notes:
   elements: dict
   contains:
     code:
-      description: C(phishing_like), C(manager_name_empty), C(manager_affiliation_empty), C(comment_expected), C(place_differs).
+      description:
+        - C(phishing_like), C(manager_name_empty), C(manager_affiliation_empty), C(comment_expected),
+          C(place_differs).
       type: str
       returned: always
     record:

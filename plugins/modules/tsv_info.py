@@ -7,11 +7,12 @@ module: tsv_info
 short_description: Read a TSV file for the UPKI certificate service and say all that is wrong with it
 version_added: 0.1.0
 description:
-  - Reads any TSV file of the service, written by M(campus.upki.tsv), by NII's TSV making tool, or by hand, and returns its records and
-    every fault, with the number that the CA's upload form would show where it has one, the number of the record, the Japanese
-    name of the item, the value, and what to do. It does not stop at the first fault.
-  - Tells what editors and spreadsheets do to such a file - UTF-8, a byte order mark, UTF-16, EUC-JP, quotes around columns, a
-    header row, a lost or an extra column, tabs inside a column, lines that end with CR alone.
+  - Reads any TSV file of the service, written by M(campus.upki.tsv), by NII's TSV making tool, or by hand, and
+    returns its records and every fault, with the number that the CA's upload form would show where it has one, the
+    number of the record, the Japanese name of the item, the value, and what to do. It does not stop at the first
+    fault.
+  - Tells what editors and spreadsheets do to such a file - UTF-8, a byte order mark, UTF-16, EUC-JP, quotes around
+    columns, a header row, a lost or an extra column, tabs inside a column, lines that end with CR alone.
   - Faults in the file do not fail the task, unless O(fail_on_faults) is set; a file that cannot be read does.
   - A person can run it on a file - C(ansible localhost -m campus.upki.tsv_info -a path=application.tsv).
 requirements:
@@ -36,8 +37,8 @@ options:
     required: true
   kind:
     description:
-      - The kind of application (TSVファイルの種別). By default the file's name decides where it holds one of these words, else the
-        columns that are filled in.
+      - The kind of application (TSVファイルの種別). By default the file's name decides where it holds one of these
+        words, else the columns that are filled in.
       - V(server_revoke) and V(acme_revoke) have the same columns; give the kind where it matters.
     type: str
     choices: [server_issue, server_renew, server_revoke, acme_create, acme_renew, acme_suspend, acme_revoke]
@@ -95,7 +96,9 @@ records:
       type: str
       returned: always
     subject:
-      description: The subject DN (主体者DN) in its parts C(common_name), C(organization), C(locality), C(state). Null where empty.
+      description:
+        - The subject DN (主体者DN) in its parts C(common_name), C(organization), C(locality), C(state). Null where
+          empty.
       type: dict
       returned: always
     profile:
