@@ -13,6 +13,8 @@ DAY = datetime.timedelta(days=1)
 SECOND = datetime.timedelta(seconds=1)
 BROKEN_HASHES = ("md2", "md4", "md5", "sha1")
 OLD_VERSIONS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1")
+# Errors that are no reason for OpenSSL to refuse a chain.
+NOT_ABOUT_TRUST = ("name_mismatch", "names_missing", "unexpected_certificate", "cross_missing", "old_protocol")
 SMALLEST_RSA = 2048
 SMALLEST_CURVE = 256
 
@@ -42,6 +44,7 @@ def judge(seen, wanted, around):
         leaf = cards[0]
         findings += _leaf(leaf, seen["server_name"], wanted, around)
         findings += _chain(seen, cards, around)
+        findings += _verdict(seen, findings, around)
         result["certificate"] = describe_leaf(leaf)
         result["days_left"] = (leaf["not_after"] - around.now) // DAY
     for key in ("host", "port", "server_name", "starttls", "address", "trusted"):
@@ -199,17 +202,18 @@ def _lifetime(leaf):
 
 def _chain(seen, cards, around):
     if not seen["whole_chain"]:
-        return [finding("chain_unknown", python=platform.python_version())] + _verdict(seen, around, [])
+        return [finding("chain_unknown", python=platform.python_version())]
     chain = _judge_chain.Chain(cards, around.anchors, around.known, around.now, around.store)
     findings = _judge_chain.judge(chain, seen["trusted"])
     for row in chain.path[1:]:
         findings += _strength(row)
-    return findings + _verdict(seen, around, findings + _validity(cards[0], around))
+    return findings
 
 
-def _verdict(seen, around, findings):
+def _verdict(seen, findings, around):
     """OpenSSL's refusal, where none of our findings explains it."""
-    if seen["trusted"] is not False or any(row["severity"] == "error" for row in findings):
+    codes = [row["code"] for row in findings if row["severity"] == "error"]
+    if seen["trusted"] is not False or any(code not in NOT_ABOUT_TRUST for code in codes):
         return []
     return [finding("untrusted_root", "openssl", store=around.store, text=seen["verify_text"])]
 

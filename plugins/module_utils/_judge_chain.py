@@ -28,6 +28,7 @@ class Chain(object):
         self.steps = 0
         paths = list(self._paths([self.leaf]))
         self.path = max(paths, key=self._worth)
+        self.longest = max(paths, key=lambda path: (path[: len(self.path)] == self.path, len(path)))
         self.anchor = self._anchor(self.path)
         reached = {row["sha256"] for path in paths for row in path}
         self.strangers = [row for row in self.served if not row["root"] and row["sha256"] not in reached]
@@ -95,11 +96,13 @@ def _shape(chain):
 
 
 def _order(chain):
-    places = [chain.served.index(row) for row in chain.path]
+    places = [chain.served.index(row) for row in chain.longest]
     if places == sorted(places):
         return []
-    found = [_cards.label(row) for row in chain.served if row in chain.path]
-    return [finding("chain_order", found=_arrows(found), expected=_arrows([_cards.label(row) for row in chain.path]))]
+    found = [_cards.label(row) for row in chain.served if row in chain.longest]
+    return [
+        finding("chain_order", found=_arrows(found), expected=_arrows([_cards.label(row) for row in chain.longest]))
+    ]
 
 
 def _arrows(labels):
@@ -248,7 +251,8 @@ def _narrow_end(chain):
     """A chain that this store accepts at a root that many clients lack, although a cross certificate exists."""
     top = chain.path[-1]
     needed = chain.needed(top) if top is not chain.leaf else None
-    if needed is None or not needed["cross"] or _cards.widely_trusted_issuer(top):
+    sent = [row["sha256"] for row in chain.served]
+    if needed is None or not needed["cross"] or needed["sha256"] in sent or _cards.widely_trusted_issuer(top):
         return []
     return [_cross(needed, top)]
 

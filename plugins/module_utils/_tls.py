@@ -16,6 +16,7 @@ import os
 import socket
 import ssl
 import time
+import warnings
 
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
@@ -107,7 +108,9 @@ def _context():
     context.verify_mode = ssl.CERT_NONE
     context.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
     if hasattr(ssl, "TLSVersion"):
-        context.minimum_version = ssl.TLSVersion.TLSv1
+        with warnings.catch_warnings():  # Python says that these versions are old; so will the finding
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
     try:
         context.set_ciphers("ALL:@SECLEVEL=0")
     except ssl.SSLError:  # OpenSSL before 1.1.0 and LibreSSL know no levels
@@ -124,8 +127,9 @@ def probe(endpoint, trust, timeout):
     refused = _attempt(seen, trust.strict, timeout)
     if refused is None:
         return seen
-    if isinstance(refused, ssl.SSLCertVerificationError):
-        seen.update(trusted=False, verify_text=refused.verify_message, error=None)
+    if getattr(refused, "reason", None) == "CERTIFICATE_VERIFY_FAILED":
+        # verify_message exists from Python 3.7 on
+        seen.update(trusted=False, verify_text=getattr(refused, "verify_message", str(refused)), error=None)
         _attempt(seen, trust.lenient, timeout)
     return seen
 
@@ -135,7 +139,7 @@ def _attempt(seen, context, timeout):
     deadline = time.time() + timeout
     phase = "connection"
     try:
-        plain = _connect(seen, timeout)
+        plain = _connect(seen, deadline)
         with plain:
             phase = "TLS handshake"
             plain.settimeout(max(0.1, deadline - time.time()))
@@ -147,10 +151,25 @@ def _attempt(seen, context, timeout):
         return error
 
 
-def _connect(seen, timeout):
-    plain = socket.create_connection((seen["host"], seen["port"]), timeout)
-    seen["address"] = plain.getpeername()[0]
-    return plain
+def _connect(seen, deadline):
+    """A connection to the first address of the name that answers; the last one's exception where none does."""
+    refused = None
+    for family, kind, protocol, _name, address in _addresses(seen["host"], seen["port"]):
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(max(0.1, deadline - time.time()))
+            plain.connect(address)
+        except OSError as error:
+            plain.close()
+            refused = error
+            continue
+        seen["address"] = address[0]
+        return plain
+    raise refused
+
+
+def _addresses(host, port):
+    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 
 def _note(seen, tls, context):
@@ -195,7 +214,8 @@ def explain(error):
 
 def _explain_tls(error):
     reason = getattr(error, "reason", None) or ""
-    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    # The same event by Python: 3.10 and later, 3.8 and 3.9, older ones (which misname the reason of OpenSSL 3).
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "unexpected eof" in str(error):
         return {"code": "connection_closed", "text": "closed"}
     text = reason.replace("_", " ").lower() or str(error)
     if reason in TOO_OLD:

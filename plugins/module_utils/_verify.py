@@ -63,7 +63,10 @@ def _faults(endpoint):
     rules = (
         (HOST.match(endpoint["host"]), "host '{0}' is no host name or address".format(endpoint["host"])),
         (1 <= endpoint["port"] <= 65535, "port {0} is not between 1 and 65535".format(endpoint["port"])),
-        (NAME.match(name) or _match.address(name), "server_name '{0}' is no DNS name or address".format(name)),
+        (
+            name == endpoint["host"] or NAME.match(name) or _match.address(name),
+            "server_name '{0}' is no DNS name or address".format(name),
+        ),
         (not digest or SHA256.match(digest), "certificate_sha256 '{0}' is not 64 hexadecimal digits".format(digest)),
     )
     return [text for holds, text in rules if not holds]
@@ -102,6 +105,14 @@ def parse_warn_before(text):
         return _lifecycle.parse_renew_before(text)
     except UpkiError as error:
         raise UpkiError("warn_before_invalid", error.message.replace("renew_before", "warn_before"), error.fix)
+
+
+def check_bounds(timeout, parallel):
+    """UpkiError unless both bounds are sensible."""
+    if not 0 < timeout <= 600:
+        raise UpkiError("timeout_invalid", "timeout {0} is not between 0 and 600 seconds.".format(timeout), "Try 10.")
+    if not 1 <= parallel <= 1000:
+        raise UpkiError("parallel_invalid", "parallel {0} is not between 1 and 1000.".format(parallel), "Try 32.")
 
 
 # --- what is known -------------------------------------------------------------------------------------------

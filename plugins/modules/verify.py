@@ -8,11 +8,9 @@ short_description: Say what is wrong with TLS endpoints and how to mend it
 version_added: 0.1.0
 description:
   - Connects to each endpoint as a client does, looks at the certificate, the chain as it was sent, and the
-    protocol, and
-    returns findings with a stable code, the values seen, and what to change.
+    protocol, and returns findings with a stable code, the values seen, and what to change.
   - The chain is judged strictly - only what the server sent and the trust store count. Where something is missing
-    or wrong,
-    the finding names the file that is needed and where the CA publishes it, with its SHA-256.
+    or wrong, the finding names the file that is needed and where the CA publishes it, with its SHA-256.
   - Runs where users' clients would stand, the controller for example (C(delegate_to)). Changes nothing.
   - The whole chain is seen with Python 3.10 or newer. Older versions see the server certificate alone and say so.
 options:
@@ -54,16 +52,14 @@ options:
       - What to do with a C(endpoint) of O(certificates) that is a loopback address.
       - V(as_written) connects to the loopback address of the machine where this module runs.
       - V(by_name) connects to the certificate's name instead, which is right when the module runs on another
-        machine than the
-        server.
+        machine than the server.
     type: str
     choices: [as_written, by_name]
     default: as_written
   expected:
     description:
       - What the store on the server says, RV(campus.upki.info#module:certificates). For each of O(certificates) the
-        live
-        certificate of this list must be the one served.
+        live certificate of this list must be the one served.
     type: list
     elements: dict
   ca_file:
@@ -73,8 +69,8 @@ options:
   intermediates:
     description:
       - Files or folders with CA certificates that are known to the operator. They are never trusted; they serve to
-        name what is
-        missing in a served chain. UPKI's own are known without, and a folder that does not exist is passed over.
+        name what is missing in a served chain. UPKI's own are known without, and a folder that does not exist is
+        passed over.
     type: list
     elements: path
     default: []
@@ -346,6 +342,7 @@ def main():
 
 def look(params, now):
     """The results for the module's options."""
+    _verify.check_bounds(params["timeout"], params["parallel"])
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
     return _verify.run(

@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real connections to real servers on loopback, well-behaved and hostile."""
+
+import errno
+import socket
+import ssl
+import sys
+import threading
+import time
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _tls
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.tests.unit import pki, tls_zoo
+
+NAME = "www.example.ac.jp"
+ROOT = pki.CA("Root", start=pki.NOW - pki.days(3000))
+SUB = pki.CA("Sub", issuer=ROOT)
+LEAF = SUB.issue(NAME, start=pki.NOW - pki.days(900), end=pki.NOW + pki.days(2900))
+KEY = pki.key("leaf " + NAME)
+CHAIN = [LEAF, SUB.certificate]
+WHOLE = sys.version_info >= (3, 10)
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trust") / "roots.pem"
+    path.write_text(pki.pem(ROOT.certificate), encoding="ascii")
+    return _tls.Trust(str(path))
+
+
+def look(port, trust, timeout=5, **endpoint):
+    return _tls.probe(dict({"host": "127.0.0.1", "port": port, "server_name": NAME}, **endpoint), trust, timeout)
+
+
+def test_a_trusted_chain(trust):
+    with tls_zoo.tls(CHAIN, KEY) as port:
+        seen = look(port, trust)
+    assert seen["error"] is None and seen["trusted"] is True
+    assert seen["address"] == "127.0.0.1" and seen["version"].startswith("TLSv1.") and seen["cipher"]
+    assert seen["whole_chain"] is WHOLE
+    assert seen["chain"] == [pki.der(one) for one in (CHAIN if WHOLE else CHAIN[:1])]
+
+
+@pytest.mark.skipif(not WHOLE, reason="this Python shows the server certificate alone")
+def test_the_chain_is_shown_as_it_was_sent(trust):
+    sent = [LEAF, ROOT.certificate, SUB.certificate, SUB.certificate]
+    with tls_zoo.tls(sent, KEY) as port:
+        assert look(port, trust)["chain"] == [pki.der(one) for one in sent]
+
+
+def test_a_refused_chain_is_brought_home_all_the_same(trust):
+    with tls_zoo.tls([LEAF], KEY) as port:
+        seen = look(port, trust)
+    assert seen["trusted"] is False
+    assert ("issuer" if sys.version_info >= (3, 7) else "verify failed") in seen["verify_text"]
+    assert seen["error"] is None and seen["chain"] == [pki.der(LEAF)]
+
+
+def test_the_server_name_is_sent(trust):
+    asked = []
+
+    def configure(context):
+        context.set_servername_callback(lambda _socket, name, _context: asked.append(name))
+
+    with tls_zoo.tls(CHAIN, KEY, configure) as port:
+        look(port, trust)
+    assert asked == [NAME]
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------
+
+
+def outcome(port, trust, timeout=5, **endpoint):
+    seen = look(port, trust, timeout, **endpoint)
+    assert seen["chain"] == [] and seen["trusted"] is None
+    return seen["error"]["code"]
+
+
+def test_connection_refused(trust):
+    assert outcome(tls_zoo.refusing_port(), trust) == "connection_refused"
+
+
+def test_name_not_resolved(trust):
+    assert outcome(443, trust, host="name.invalid") == "name_not_resolved"
+
+
+@pytest.mark.parametrize("host", ["a..example", "x" * 70 + ".example"], ids=["empty label", "long label"])
+def test_impossible_names(trust, host):
+    assert outcome(443, trust, host=host) == "name_not_resolved"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example.ac.jp ESMTP\r\n", b"SSH-2.0-x\r\n", b"\0" * 400],
+    ids=["http", "smtp", "ssh", "zeros"],
+)
+def test_not_tls(trust, piece):
+    with tls_zoo.says(piece) as port:
+        assert outcome(port, trust) == "not_tls"
+
+
+def test_a_silent_server_ends_in_a_timeout(trust):
+    stop = threading.Event()
+    with tls_zoo.silent(stop) as port:
+        seen = look(port, trust, timeout=0.3)
+        stop.set()
+    assert seen["error"] == {"code": "timeout", "text": "timed out", "phase": "TLS handshake"}
+
+
+def test_hanging_up_after_the_hello(trust):
+    with tls_zoo.hangs_up() as port:
+        assert outcome(port, trust) == "connection_closed"
+
+
+def test_an_alert(trust):
+    with tls_zoo.says(b"\x15\x03\x03\x00\x02\x02\x28") as port:
+        assert outcome(port, trust) == "handshake_failed"
+
+
+def test_an_alert_about_the_version(trust):
+    with tls_zoo.says(b"\x15\x03\x03\x00\x02\x02\x46") as port:
+        assert outcome(port, trust) == "old_protocol"
+
+
+def bounded(port, trust, seconds):
+    started = time.time()
+    code = outcome(port, trust, timeout=seconds)
+    assert time.time() - started < seconds + 3
+    return code
+
+
+def test_an_endless_banner(trust):
+    def serve(connection):
+        while True:
+            connection.sendall(b"220-and so on\r\n" * 100)
+
+    with tls_zoo.listening(serve) as port:
+        assert bounded(port, trust, 2) == "not_tls"
+
+
+def test_one_byte_at_a_time_ends_in_a_timeout(trust):
+    def serve(connection):
+        connection.sendall(b"\x16\x03\x03\x3f\xff")
+        while True:
+            connection.sendall(b"\x02")
+            time.sleep(0.05)
+
+    with tls_zoo.listening(serve) as port:
+        assert bounded(port, trust, 1) in ("timeout", "handshake_failed")
+
+
+def test_endless_empty_records_end(trust):
+    def serve(connection):
+        while True:
+            connection.sendall(b"\x16\x03\x03\x00\x00" * 100)
+
+    with tls_zoo.listening(serve) as port:
+        assert bounded(port, trust, 2) in ("handshake_failed", "not_tls")
+
+
+def test_a_server_that_stops_midway(trust):
+    with tls_zoo.says(b"\x16\x03\x03\x10\x00\x02\x00\x0f\xfc\x03\x03") as port:
+        assert outcome(port, trust, timeout=1) in ("connection_closed", "timeout")
+
+
+@pytest.mark.parametrize("length", [20 * 1024 * 1024, 0xFFFFFF])
+def test_a_giant_handshake_message_is_refused_early(trust, length):
+    """A ServerHello whose header announces megabytes."""
+
+    def serve(connection):
+        connection.recv(4096)
+        connection.sendall(b"\x16\x03\x03\x40\x00\x02" + (length & 0xFFFFFF).to_bytes(3, "big") + b"\0" * 16380)
+        connection.recv(4096)
+
+    with tls_zoo.listening(serve) as port:
+        assert bounded(port, trust, 2) in ("handshake_failed", "connection_closed")
+
+
+# --- explaining ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "host_unreachable"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "host_unreachable"),
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), "timeout"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "connection_closed"),
+        (BrokenPipeError(errno.EPIPE, "broken"), "connection_closed"),
+        (socket.gaierror(-2, "Name or service not known"), "name_not_resolved"),
+        (UnicodeError("label too long"), "name_not_resolved"),
+        (ssl.SSLEOFError(8, "EOF"), "connection_closed"),
+        (OSError(errno.EMFILE, "Too many open files"), "handshake_failed"),
+    ],
+)
+def test_explain(error, code):
+    assert _tls.explain(error)["code"] == code
+
+
+# --- trust stores --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_a_trust_store(tmp_path):
+    (tmp_path / "a.pem").write_text(pki.pem(ROOT.certificate), encoding="ascii")
+    (tmp_path / "b.crt").write_text("# Wurzel: größer\n" + pki.pem(SUB.certificate), encoding="utf-8")
+    (tmp_path / "readme.txt").write_text("no certificate", encoding="ascii")
+    trust = _tls.Trust(str(tmp_path))
+    assert trust.name == str(tmp_path)
+    assert trust.pem.count("BEGIN CERTIFICATE") == 2
+
+
+@pytest.mark.parametrize("content, code", [(None, "ca_file_missing"), ("nothing here", "ca_file_broken")])
+def test_trust_stores_that_do_not_serve(tmp_path, content, code):
+    path = tmp_path / "roots.pem"
+    if content is not None:
+        path.write_text(content, encoding="ascii")
+    with pytest.raises(UpkiError) as caught:
+        _tls.Trust(str(path))
+    assert caught.value.code == code and str(path) in caught.value.message and caught.value.fix
+
+
+def test_no_system_store(monkeypatch):
+    monkeypatch.setattr(_tls, "SYSTEM_STORES", ("/nonexistent/roots.pem",))
+    monkeypatch.setattr(_tls.os.path, "isfile", lambda path: False)
+    with pytest.raises(UpkiError) as caught:
+        _tls.system_store()
+    assert caught.value.code == "ca_file_missing" and "ca-certificates" in caught.value.fix

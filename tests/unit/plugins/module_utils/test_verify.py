@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to look at, what is known, and the summary."""
+
+import datetime
+import time
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _tls, _verify, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.tests.unit import pki, tls_zoo
+
+NAME = "www.example.ac.jp"
+ROOT = pki.CA("Root", start=pki.NOW - pki.days(3000))
+SUB = pki.CA("Sub", issuer=ROOT)
+LEAF = SUB.issue(NAME, start=pki.NOW - pki.days(900), end=pki.NOW + pki.days(2900))
+KEY = pki.key("leaf " + NAME)
+
+
+# --- endpoints -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host, port, expected",
+    [
+        ("www.example.ac.jp", None, ("www.example.ac.jp", 443)),
+        ("www.example.ac.jp", 8443, ("www.example.ac.jp", 8443)),
+        ("www.example.ac.jp:8443", None, ("www.example.ac.jp", 8443)),
+        ("192.0.2.7:8443", None, ("192.0.2.7", 8443)),
+        ("2001:db8::1", None, ("2001:db8::1", 443)),
+        ("[2001:db8::1]:8443", None, ("2001:db8::1", 8443)),
+        ("[2001:db8::1]", 636, ("2001:db8::1", 636)),
+    ],
+)
+def test_hosts_and_ports(host, port, expected):
+    (endpoint,) = _verify.endpoints_of([{"host": host, "port": port}])
+    assert (endpoint["host"], endpoint["port"]) == expected
+    assert endpoint["server_name"] == expected[0]
+
+
+def test_a_fingerprint_in_any_spelling():
+    digest = "AB" * 32
+    colons = ":".join(["ab"] * 32)
+    rows = [{"host": "a", "certificate_sha256": text} for text in (digest, colons, None, "")]
+    assert [one["certificate_sha256"] for one in _verify.endpoints_of(rows)] == ["ab" * 32, "ab" * 32, None, None]
+
+
+@pytest.mark.parametrize(
+    "row, word",
+    [
+        ({"host": ""}, "host ''"),
+        ({"host": "a b"}, "host 'a b'"),
+        ({"host": "a/b"}, "host 'a/b'"),
+        ({"host": "a", "port": 0}, "port 0"),
+        ({"host": "a", "port": 65536}, "port 65536"),
+        ({"host": "a:99999"}, "port 99999"),
+        ({"host": "a", "server_name": "-a.example"}, "server_name '-a.example'"),
+        ({"host": "a", "server_name": "a..b"}, "server_name 'a..b'"),
+        ({"host": "a", "server_name": "x" * 64}, "server_name"),
+        ({"host": "a", "certificate_sha256": "abc"}, "certificate_sha256 'abc'"),
+        ({"host": "a", "certificate_sha256": "z" * 64}, "certificate_sha256"),
+    ],
+)
+def test_faults_of_endpoints(row, word):
+    with pytest.raises(UpkiError) as caught:
+        _verify.endpoints_of([{"host": "good.example"}, row])
+    assert caught.value.code == "endpoint_invalid"
+    assert "endpoint 2: " in caught.value.message and word in caught.value.message
+    assert "endpoint 1" not in caught.value.message
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(UpkiError) as caught:
+        _verify.endpoints_of([{"host": "a b", "port": 0}, {"host": "c d"}])
+    assert caught.value.message.count("endpoint") == 3
+
+
+def rows_of(certificates, loopback="as_written", expected=None):
+    return [
+        (row["host"], row["port"], row["server_name"], row["certificate_sha256"])
+        for row in _verify.endpoints_of_certificates(certificates, loopback, expected)
+    ]
+
+
+def test_endpoints_of_certificates():
+    certificates = [
+        {"name": "a.example", "key_type": "p384"},
+        {"name": "b.example", "endpoint": "127.0.0.1:8443"},
+        {"name": "c.example", "endpoint": ""},
+        {"name": "d.example", "endpoint": "127.0.0.1:1", "public_endpoint": "d.example:8443"},
+    ]
+    assert rows_of(certificates) == [
+        ("a.example", None, "a.example", None),
+        ("127.0.0.1", 8443, "b.example", None),
+        ("d.example", 8443, "d.example", None),
+    ]
+    assert rows_of(certificates, "by_name")[1] == ("b.example", 8443, "b.example", None)
+
+
+def test_the_store_s_live_certificate_is_expected():
+    stored = [{"name": "a.example", "live": {"sha256": "ab" * 32}}, {"name": "b.example", "live": None}]
+    found = rows_of([{"name": "a.example"}, {"name": "b.example"}], "as_written", stored)
+    assert [row[3] for row in found] == ["ab" * 32, None]
+
+
+def test_a_certificate_without_a_name():
+    with pytest.raises(UpkiError) as caught:
+        rows_of([{"endpoint": "a:1"}])
+    assert caught.value.code == "certificate_name_missing"
+
+
+def test_warn_before_is_named_in_its_error():
+    with pytest.raises(UpkiError) as caught:
+        _verify.parse_warn_before("soon")
+    assert caught.value.code == "warn_before_invalid" and "warn_before 'soon'" in caught.value.message
+
+
+# --- what is known -------------------------------------------------------------------------------------------
+
+
+def test_known_certificates_from_files_and_folders(tmp_path):
+    (tmp_path / "a.pem").write_text(pki.pem(SUB.certificate), encoding="ascii")
+    (tmp_path / "b.cer").write_bytes(pki.der(ROOT.certificate))
+    (tmp_path / "notes.txt").write_text("nothing", encoding="ascii")
+    rows = [row for row in _verify.known_cards([str(tmp_path), str(tmp_path / "absent")]) if row["file"]]
+    assert [row["sha256"] for row in rows] == [_x509.sha256(SUB.certificate), _x509.sha256(ROOT.certificate)]
+    assert rows[0]["file"] == str(tmp_path / "a.pem")
+
+
+def test_anchors_by_subject():
+    anchors = _verify.Anchors(pki.pem(ROOT.certificate, SUB.certificate))
+    (row,) = anchors.get(_x509.name_text(ROOT.certificate.subject))
+    assert row["sha256"] == _x509.sha256(ROOT.certificate)
+    assert anchors.get("CN=nobody") == ()
+
+
+def test_the_system_s_store_can_be_read():
+    try:
+        path = _tls.system_store()
+    except UpkiError as error:
+        pytest.skip("no system trust store here: {0}".format(error))
+    anchors = _verify.Anchors(_tls.Trust(path).pem)
+    assert anchors.get("CN=nobody") == ()
+
+
+# --- the run -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trust(tmp_path):
+    path = tmp_path / "roots.pem"
+    path.write_text(pki.pem(ROOT.certificate), encoding="ascii")
+    return _tls.Trust(str(path))
+
+
+def run(rows, trust, **options):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    settings = dict({"timeout": 5, "parallel": 8}, **options)
+    return _verify.run(_verify.endpoints_of(rows), trust, [], now, _verify.parse_warn_before("1/3"), **settings)
+
+
+def test_many_endpoints_at_once_in_their_order(trust):
+    def slow(connection):
+        time.sleep(0.4)
+        connection.close()
+
+    with tls_zoo.tls([LEAF, SUB.certificate], KEY) as good, tls_zoo.listening(slow) as bad:
+        rows = [{"host": "127.0.0.1", "port": port, "server_name": NAME} for port in [bad] * 8 + [good]]
+        started = time.time()
+        results = run(rows, trust, parallel=9)
+        assert time.time() - started < 2.5
+    assert [row["port"] for row in results] == [bad] * 8 + [good]
+    assert {row["findings"][0]["code"] for row in results[:8]} == {"connection_closed"}
+    assert results[8]["trusted"] is True
+
+
+def test_no_endpoint_is_no_crash(trust):
+    assert run([], trust) == []
+    assert _verify.summary([]) == ["No endpoint was looked at."]
+
+
+# --- the summary ---------------------------------------------------------------------------------------------
+
+
+def result(server_name, *findings, **changes):
+    made = {
+        "host": "192.0.2.7",
+        "port": 443,
+        "server_name": server_name,
+        "ok": not findings,
+        "days_left": 90,
+        "certificate": {"not_after": "2027-01-01T00:00:00Z"},
+        "chain": [1, 2],
+        "tls_version": "TLSv1.3",
+        "findings": [{"severity": severity, "code": code, "message": "M.", "fix": "F."} for severity, code in findings],
+    }
+    return dict(made, **changes)
+
+
+def test_all_is_well_in_the_last_line():
+    lines = _verify.summary([result("a"), result("b")])
+    assert lines[-1] == "All is well: 2 endpoints looked at, nothing to do."
+    assert lines[0] == "a (192.0.2.7:443): well, 90 days left, until 2027-01-01, chain of 2, TLSv1.3"
+
+
+def test_errors_come_first_and_are_counted_last():
+    lines = _verify.summary(
+        [result("well"), result("soon", ("warning", "expires_soon")), result("bad", ("error", "expired"))]
+    )
+    assert [line.split()[0] for line in lines if not line.startswith(" ")][:3] == ["bad", "soon", "well"]
+    assert lines[1:3] == ["  error expired: M.", "    → F."]
+    assert lines[-1].startswith("3 endpoints looked at: 1 error, 1 warning.")
+
+
+def test_an_endpoint_without_a_certificate():
+    lines = _verify.summary([result("192.0.2.7", ("error", "timeout"), certificate=None, days_left=None)])
+    assert lines[0] == "192.0.2.7:443: no certificate seen"
