@@ -74,7 +74,7 @@ def test_csr_has_five_fields_in_order_and_no_extension(demo: Demo) -> None:
         "C=JP",
     ]
     assert subject == "Subject: " + ", ".join(fields)  # RFC 2253 prints the last field first
-    assert "OU" not in subject and "Requested Extensions" not in shown
+    assert "X509v3" not in shown  # openssl prints an empty "Requested Extensions:" in any case
 
 
 def test_served_serials_changed_and_no_client_failed(demo: Demo) -> None:
