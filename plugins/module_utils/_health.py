@@ -3,9 +3,11 @@
 """What is broken in a slot of the store and exactly what a person must do. Nothing here changes anything."""
 
 import os
+import pwd
 import re
+import stat
 
-from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils import _lifecycle, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 # Files without which a linked generation is of no use. Source: the store's layout, see _store.py.
@@ -26,6 +28,41 @@ def problems(slot):
     for which in ("live", "pending"):
         found.extend(_link_problems(slot, which))
     return found
+
+
+def store_warnings(path):
+    """Who, besides the user that runs this, could replace a key in the store; [] for a store that is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    found = []
+    if status.st_uid not in (0, os.geteuid()):
+        found.append(
+            _lifecycle.warning(
+                "store_owner",
+                "The store '{0}' belongs to the user {1}, who can replace its keys; give it to root (chown).".format(
+                    path, _user(status.st_uid)
+                ),
+            )
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        found.append(
+            _lifecycle.warning(
+                "store_writable",
+                "The store '{0}' has the mode {1:04o}, so others can replace the keys in it; chmod go-w it.".format(
+                    path, stat.S_IMODE(status.st_mode)
+                ),
+            )
+        )
+    return found
+
+
+def _user(uid):
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return uid
 
 
 def _link_problems(slot, which):

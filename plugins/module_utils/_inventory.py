@@ -159,7 +159,7 @@ def _warnings(slot, live, now):
                 ),
             )
         )
-    found.extend(_facts.leftover_warnings(slot))
+    found.extend(_facts.leftover_warnings(slot) + _health.store_warnings(slot.store.path))
     for generation in _facts.orphans(slot):
         found.append(
             _lifecycle.warning(

@@ -247,7 +247,9 @@ class Request(object):
             "spki_sha256": generation.spki_sha256() if generation else None,
             "generation": generation.id if generation else None,
             "leftovers": plan.slot.leftovers(),
-            "warnings": list(decision.warnings) + _facts.leftover_warnings(plan.slot),
+            "warnings": decision.warnings
+            + _facts.leftover_warnings(plan.slot)
+            + _health.store_warnings(self.store.path),
         }
         row.update(self._dates(live))
         return row
