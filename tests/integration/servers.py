@@ -74,12 +74,16 @@ class Issuer:
 
     def install(self, *items: dict[str, Any], check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """What the action plugin and the module do together."""
-        folders = [[str(self.path / folder)] for folder in ("inbox", "intermediates", "roots")]
-        found = _inbox.look([item["name"] for item in items], *folders, now())
+        result: dict[str, Any] = _install.run(self.params(*items, **options), check_mode)
+        return result
+
+    def params(self, *items: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """The module's options, with what the action plugin adds."""
+        inbox, intermediates, roots = ([str(self.path / folder)] for folder in ("inbox", "intermediates", "roots"))
+        found = _inbox.look([item["name"] for item in items], inbox, intermediates, roots, now())
         params = {"certificates": list(items), "store": self.store.path, "wait": 3, **options}
         params.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
-        result: dict[str, Any] = _install.run(params, check_mode)
-        return result
+        return params
 
     def live(self, name: str = NAME) -> str:
         link = self.store.certificate(name).link("live")

@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A swap that is killed, or refused by the disk, at every system call that changes a file: no broken pair, ever.
+
+The first run of the swap is traced; each later run starts from a copy of the same store and dies, or gets an error, at
+one of the calls found. Then the live pair must load, and the next run must finish what this one began.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _preflight, _x509
+from ansible_collections.campus.upki.plugins.module_utils._store import Store
+from ansible_collections.campus.upki.tests.integration import servers
+
+NAME = servers.NAME
+CHANGING = (
+    *("openat", "write", "pwrite64", "ftruncate", "fsync", "fchmod", "chmod", "fchown", "rename", "renameat"),
+    *("renameat2", "symlink", "symlinkat", "unlink", "unlinkat", "mkdir", "mkdirat"),
+)
+SWAP = """
+import json, sys
+from ansible_collections.campus.upki.plugins.module_utils import _install
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+try:
+    print(json.dumps(_install.run(json.load(open(sys.argv[1])))))
+except UpkiError as error:
+    print(json.dumps(dict(error.result(), failed=True)))
+"""
+LINE = re.compile(r"^\d+ +(?P<call>\w+)\((?P<rest>.*)$")
+
+Before = collections.namedtuple("Before", "store params old new")
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Before:
+    """A store with a live certificate and one that has arrived, to be copied for each run."""
+    path = tmp_path_factory.mktemp("crash")
+    issuer = servers.Issuer(path)
+    old = issuer.issue(issuer.request())
+    issuer.install({"name": NAME})
+    new = issuer.issue(issuer.request())
+    return Before(path / "store", issuer.params({"name": NAME}), old, new)
+
+
+@pytest.fixture(scope="module")
+def strace() -> str:
+    program = shutil.which("strace")
+    if program is None:
+        pytest.skip("no strace here")
+    answer = subprocess.run([program, "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        pytest.skip(f"strace may not trace here: {answer.stderr.strip()[:100]}")
+    return program
+
+
+def swap(before: Before, path: pathlib.Path, *prefix: str) -> subprocess.CompletedProcess[str]:
+    """One run on the store at `path`, in a process of its own."""
+    params = path.parent / f"{path.name}.json"
+    params.write_text(json.dumps({**before.params, "store": str(path)}))
+    return subprocess.run(
+        [*prefix, sys.executable, "-B", "-c", SWAP, str(params)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def copied(before: Before, path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(before.store, path, symlinks=True)
+    return path
+
+
+def points(before: Before, strace: str, path: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """(system call, its number among those of its name) for each call of a good run that changes the store."""
+    store, log = copied(before, path / "traced"), path / "trace"
+    answer = swap(before, store, strace, "-f", "-y", "-e", "trace=" + ",".join(CHANGING), "-o", str(log))
+    assert json.loads(answer.stdout)["changed"] is True
+    numbers: collections.Counter[str] = collections.Counter()
+    for line in log.read_text().splitlines():
+        match = LINE.match(line)
+        if match is None:
+            continue
+        call, rest = match.group("call", "rest")
+        numbers[call] += 1
+        if str(store) in rest and (call != "openat" or "O_CREAT" in rest):
+            yield call, numbers[call]
+
+
+def whole(store: pathlib.Path, before: Before) -> str:
+    """'old' or 'new': which pair is live; it must load as a server loads it."""
+    live = store / NAME / "live"
+    _preflight.load_files(str(live / "fullchain.pem"), str(live / "key.pem"))
+    served = _x509.certificates_from_pem((live / "fullchain.pem").read_text())[0]
+    assert served in (before.old, before.new)
+    return "new" if served == before.new else "old"
+
+
+def finish(before: Before, store: pathlib.Path) -> None:
+    """The next run repairs whatever the last one left."""
+    answer = swap(before, store)
+    result = json.loads(answer.stdout)
+    assert not result.get("failed"), result
+    assert whole(store, before) == "new"
+    slot = Store(str(store)).certificate(NAME)
+    assert slot.pending is None
+    assert [path.name for path in (store / NAME).rglob(".*")] == []
+    assert json.loads(swap(before, store).stdout)["changed"] is False
+
+
+def test_killed_at_every_call_that_changes_a_file(before: Before, strace: str, tmp_path: pathlib.Path) -> None:
+    found = list(points(before, strace, tmp_path))
+    assert len(found) > 20, found
+    assert {"rename", "symlink", "fsync", "write", "unlink"} <= {call for call, _number in found}
+    left = collections.Counter()
+    for number, (call, occurrence) in enumerate(found):
+        store = copied(before, tmp_path / f"killed-{number}")
+        inject = f"inject={call}:signal=KILL:when={occurrence}"
+        answer = swap(before, store, strace, "-f", "-e", f"trace={call}", "-e", inject, "-o", "/dev/null")
+        assert answer.returncode != 0, (call, occurrence)
+        left[whole(store, before)] += 1
+        finish(before, store)
+        shutil.rmtree(store)
+    assert left["old"] > 10
+    assert left["new"] >= 1
+
+
+@pytest.mark.parametrize("calls, error", [(("write", "openat", "symlink"), "ENOSPC"), (("fsync", "rename"), "EIO")])
+def test_an_error_of_the_disk_at_every_call(
+    before: Before, strace: str, tmp_path: pathlib.Path, calls: tuple[str, ...], error: str
+) -> None:
+    found = [point for point in points(before, strace, tmp_path) if point[0] in calls]
+    assert {call for call, _number in found} == set(calls)
+    refused = 0
+    for number, (call, occurrence) in enumerate(found):
+        store = copied(before, tmp_path / f"refused-{number}")
+        inject = f"inject={call}:error={error}:when={occurrence}"
+        answer = swap(before, store, strace, "-f", "-e", f"trace={call}", "-e", inject, "-o", "/dev/null")
+        result = json.loads(answer.stdout)
+        assert "Traceback" not in answer.stderr
+        if result.get("failed"):
+            refused += 1
+            assert result["reason_code"] == "store_io", result
+            assert str(store) in result["msg"]
+        whole(store, before)
+        finish(before, store)
+        shutil.rmtree(store)
+    assert refused >= len(found) - 2  # the name of the lock's holder is a courtesy
+
+
+def test_an_immutable_store_changes_nothing(before: Before, tmp_path: pathlib.Path) -> None:
+    chattr = shutil.which("chattr")
+    if chattr is None or os.geteuid() != 0:
+        pytest.skip("needs root and chattr")
+    store = copied(before, tmp_path / "immutable")
+    target = str(store / NAME)
+    if subprocess.run([chattr, "+i", target], capture_output=True, check=False).returncode:
+        pytest.skip("this file system has no immutable flag")
+    try:
+        result = json.loads(swap(before, store).stdout)
+    finally:
+        subprocess.run([chattr, "-i", target], check=True)
+    assert result["reason_code"] == "store_io"
+    assert "lsattr" in result["msg"]
+    assert whole(store, before) == "old"
+    finish(before, store)
