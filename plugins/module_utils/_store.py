@@ -294,7 +294,8 @@ class Slot(object):
         for folder in folders:
             for entry in _listing(folder):
                 path = os.path.join(folder, entry)
-                if entry.startswith(".") and entry.endswith(_atomic.TEMPORARY) and not os.path.isdir(path):
+                temporary = entry.startswith(".") and entry.endswith(_atomic.TEMPORARY)
+                if temporary and (os.path.islink(path) or not os.path.isdir(path)):
                     with _atomic.explained(path, "remove"):
                         os.unlink(path)
 
