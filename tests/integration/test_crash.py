@@ -125,7 +125,7 @@ def test_killed_at_every_call_that_changes_a_file(before: Before, strace: str, t
     found = list(points(before, strace, tmp_path))
     assert len(found) > 20, found
     assert {"rename", "symlink", "fsync", "write", "unlink"} <= {call for call, _number in found}
-    left = collections.Counter()
+    left: collections.Counter[str] = collections.Counter()
     for number, (call, occurrence) in enumerate(found):
         store = copied(before, tmp_path / f"killed-{number}")
         inject = f"inject={call}:signal=KILL:when={occurrence}"
