@@ -62,6 +62,15 @@ FINDINGS = {
             "'SSLEngine on'; for mail and directory servers set 'starttls'.",
         ),
     ),
+    "starttls_refused": _row(
+        "error",
+        "The server speaks its plain protocol and does not change to TLS.",
+        "openssl s_client -connect HOST:PORT -starttls PROTOCOL -servername NAME",
+        usual=(
+            "{where} does not change to TLS when asked in the words of {starttls} ({text}).",
+            "Switch STARTTLS on in the server's configuration, or correct 'starttls' and the port.",
+        ),
+    ),
     "handshake_failed": _row(
         "error",
         "The server speaks TLS and refuses this handshake.",

@@ -91,6 +91,7 @@ def _connection(seen):
             "where": where(seen),
             "host": seen["host"],
             "server_name": seen["server_name"],
+            "starttls": seen.get("starttls"),
             "seconds": seen.get("seconds", ""),
             "phase": seen["error"]["phase"],
             "text": seen["error"]["text"],

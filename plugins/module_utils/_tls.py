@@ -18,6 +18,7 @@ import ssl
 import time
 import warnings
 
+from ansible_collections.campus.upki.plugins.module_utils import _starttls
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 # Where distributions keep the trust store as one file: Debian, Red Hat, SUSE, Alpine and the BSDs.
@@ -141,11 +142,17 @@ def _attempt(seen, context, timeout):
     try:
         plain = _connect(seen, deadline)
         with plain:
+            if seen.get("starttls"):
+                phase = "STARTTLS"
+                _starttls.upgrade(plain, seen["starttls"], seen["server_name"], deadline)
             phase = "TLS handshake"
             plain.settimeout(max(0.1, deadline - time.time()))
             with context.wrap_socket(plain, server_hostname=seen["server_name"]) as tls:
                 _note(seen, tls, context)
         return None
+    except _starttls.Refused as error:
+        seen["error"] = {"code": "starttls_refused", "text": str(error), "phase": phase}
+        return error
     except (OSError, ValueError) as error:  # ssl.SSLError and socket.gaierror are OSErrors
         seen["error"] = dict(explain(error), phase=phase)
         return error

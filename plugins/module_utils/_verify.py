@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import re
 
-from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge, _lifecycle, _match, _tls, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge, _lifecycle, _match, _starttls, _tls, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
 
@@ -45,7 +45,8 @@ def endpoints_of(rows):
 def _endpoint(row):
     host, port = split_host(str(row.get("host") or "").strip())
     if port is None:
-        port = 443 if row.get("port") is None else row["port"]
+        usual = _starttls.PORTS.get(row.get("starttls"), 443)
+        port = usual if row.get("port") is None else row["port"]
     digest = re.sub(r"[^0-9A-Za-z]", "", row.get("certificate_sha256") or "").lower()
     return {
         "host": host,
@@ -66,6 +67,10 @@ def _faults(endpoint):
         (
             name == endpoint["host"] or NAME.match(name) or _match.address(name),
             "server_name '{0}' is no DNS name or address".format(name),
+        ),
+        (
+            not endpoint["starttls"] or endpoint["starttls"] in _starttls.PORTS,
+            "starttls '{0}' is none of {1}".format(endpoint["starttls"], ", ".join(sorted(_starttls.PORTS))),
         ),
         (not digest or SHA256.match(digest), "certificate_sha256 '{0}' is not 64 hexadecimal digits".format(digest)),
     )

@@ -26,13 +26,18 @@ options:
         type: str
         required: true
       port:
-        description: TCP port, where O(endpoints[].host) does not carry one. The default is 443.
+        description: TCP port, where O(endpoints[].host) does not carry one. The default is 443, or the usual port of
+          O(endpoints[].starttls).
         type: int
       server_name:
         description:
           - The name that is asked for (SNI) and that the certificate must cover.
           - The default is O(endpoints[].host).
         type: str
+      starttls:
+        description: The protocol that is spoken before TLS, where TLS does not begin at once.
+        type: str
+        choices: [ftp, imap, ldap, mysql, nntp, pop3, postgres, sieve, smtp, xmpp]
       certificate_sha256:
         description: Fingerprint of the certificate that must be served, hexadecimal, with or without colons.
         type: str
@@ -43,7 +48,7 @@ options:
   certificates:
     description:
       - Certificates as the roles know them (variable C(upki_certificates)). Used are C(name), C(dns_names) and
-        C(public_endpoint) or else C(endpoint), V(host:port), by default port 443 of the name.
+        C(public_endpoint) or else C(endpoint), V(host:port), by default port 443 of the name, and C(starttls).
       - An empty C(endpoint) leaves the certificate out. Other keys are ignored.
     type: list
     elements: dict
@@ -160,7 +165,7 @@ results:
       type: str
       sample: www.example.ac.jp
     starttls:
-      description: The protocol that was upgraded to TLS; always null in this version.
+      description: The protocol that was spoken before TLS; null where TLS began at once.
       type: str
     address:
       description: The IP address that answered; null where none did.
@@ -306,6 +311,10 @@ ENDPOINT = {
     "host": {"type": "str", "required": True},
     "port": {"type": "int"},
     "server_name": {"type": "str"},
+    "starttls": {
+        "type": "str",
+        "choices": ["ftp", "imap", "ldap", "mysql", "nntp", "pop3", "postgres", "sieve", "smtp", "xmpp"],
+    },
     "certificate_sha256": {"type": "str"},
     "dns_names": {"type": "list", "elements": "str"},
 }
