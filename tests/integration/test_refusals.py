@@ -99,7 +99,16 @@ def test_html_page_in_the_inbox(demo: Demo, pending: None, inbox_file) -> None:
 
 def test_certificate_of_another_key(demo: Demo, pending: None, inbox_file, tmp_path) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", f"/CN={NAME}"]
-    command += ["-addext", f"subjectAltName=DNS:{NAME}", "-keyout", str(tmp_path / "key.pem"), "-out", str(inbox_file)]
+    command += [
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        f"subjectAltName=DNS:{NAME}",
+        "-keyout",
+        str(tmp_path / "key.pem"),
+        "-out",
+        str(inbox_file),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     before = demo.tree()
     refused(demo, demo.play("campus.upki.deploy", "--limit", "web1"), before, inbox_file.name, NAME, "key")
