@@ -6,7 +6,7 @@ import re
 
 from ansible_collections.campus.upki.plugins.module_utils import _phishing
 from ansible_collections.campus.upki.plugins.module_utils._faults import LENGTH, REQUIRED_ITEM, fault, shorten
-from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
+from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, column, item
 
 NAME_FORM = "name_form"  # the CA's number for the form of a name outside the DN is not known
 ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -15,39 +15,30 @@ ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*
 def check_fqdn(name, item, rules=RULES, code=NAME_FORM):
     """Faults of one server name; `item` is what the person calls the field."""
     name = name or ""
-    table = rules["names"]
     if not name:
-        return [
-            fault(REQUIRED_ITEM, item, "", "The server's name is empty.", "Write the FQDN, such as www.example.ac.jp.")
-        ]
-    faults = []
-    if len(name) > table["fqdn_max"]:
-        faults.append(
-            fault(
-                LENGTH,
-                item,
-                name,
-                "'{0}' has {1} characters; at most {2} are allowed.".format(
-                    shorten(name), len(name), table["fqdn_max"]
-                ),
-                "Use a shorter name.",
-            )
-        )
-    problem = _form_problem(name, table)
-    if problem:
-        message, fix = problem
-        faults.append(fault(code, item, name, "'{0}' {1}.".format(shorten(name), message), fix))
+        message = "The server's name is empty."
+        return [fault(REQUIRED_ITEM, item, "", message, "Write the FQDN, such as www.example.ac.jp.")]
+    limit = rules["names"]["fqdn_max"]
+    faults = check_form(name, item, rules, code)
+    if len(name) > limit:
+        message = "'{0}' has {1} characters; at most {2} are allowed.".format(shorten(name), len(name), limit)
+        faults.insert(0, fault(LENGTH, item, name, message, "Use a shorter name."))
     return faults
 
 
+def check_form(name, item, rules=RULES, code=NAME_FORM):
+    """Faults of a name's form alone; at most one, since one name has one cause."""
+    problem = _form_problem(name, rules["names"])
+    if problem is None:
+        return []
+    message, fix = problem
+    return [fault(code, item, name, "'{0}' {1}.".format(shorten(name), message), fix)]
+
+
 def _form_problem(name, table):
-    """(what is wrong, remedy) or None; the first that applies, since one name has one cause."""
+    """(what is wrong, remedy) or None."""
     if ADDRESS.fullmatch(name):
         return "is an IP address", "Use the server's FQDN; certificates for addresses are not issued."
-    if "*" in name:
-        return "is a wildcard", "List each name; wildcards are not issued."
-    if "_" in name:
-        return "has an underscore", "Use a name of letters, digits, '.' and '-' only."
     if not re.fullmatch(table["characters"], name):
         return _character_problem(name, table)
     if name[0] in table["edge"] or name[-1] in table["edge"]:
@@ -56,12 +47,16 @@ def _form_problem(name, table):
 
 
 def _character_problem(name, table):
+    if "*" in name:
+        return "is a wildcard", "List each name; wildcards are not issued."
+    if "_" in name:
+        return "has an underscore", "Use a name of letters, digits, '.' and '-' only."
     if re.fullmatch(table["characters"], name.lower()):
         return "has upper-case letters; only lower case is accepted since 2024-08-20", "Write {0}.".format(name.lower())
-    bad = [one for one in name if not re.fullmatch(table["characters"], one.lower())]
+    bad = sorted({one for one in name if not re.fullmatch(table["characters"], one.lower())})
     if any(ord(one) > 127 for one in bad):
         return "has characters outside a-z, 0-9, '.' and '-'", "Write international names in punycode (xn--…)."
-    return "has {0}".format(", ".join(sorted({repr(one) for one in bad}))), "Use a-z, 0-9, '.' and '-' only."
+    return "has {0}".format(", ".join(map(repr, bad))), "Use a-z, 0-9, '.' and '-' only."
 
 
 def _label_problem(name, table):
@@ -84,43 +79,28 @@ def check_dns_names(fqdn, names, rules=RULES):
     """Faults of the list for column 13. The FQDN counts toward number and length, since the CA adds it."""
     names = list(names or [])
     what = item("dns_names", rules)
-    table = rules["names"]
     faults = []
     for name in dict.fromkeys(names):
         if name != fqdn:
             faults += check_fqdn(name, what, rules)
         if names.count(name) > 1:
-            faults.append(
-                fault(
-                    "name_twice", what, name, "'{0}' stands in the list twice.".format(name), "Leave one of them out."
-                )
-            )
+            message = "'{0}' stands in the list twice.".format(shorten(name))
+            faults.append(fault("name_twice", what, name, message, "Leave one of them out."))
     with_fqdn = names if not names or not fqdn or fqdn in names else [fqdn] + names
-    if len(with_fqdn) > table["dns_names"]:
-        faults.append(
-            fault(
-                "too_many_names",
-                what,
-                len(with_fqdn),
-                "There are {0} names with the FQDN; at most {1} are allowed.".format(
-                    len(with_fqdn), table["dns_names"]
-                ),
-                "Apply for a second certificate for some of the names.",
-            )
-        )
-    length = len(column_text(with_fqdn, rules))
-    if length > table["dns_names_max"]:
-        faults.append(
-            fault(
-                LENGTH,
-                what,
-                column_text(with_fqdn, rules),
-                "The names make {0} characters with the FQDN; at most {1} are allowed.".format(
-                    length, table["dns_names_max"]
-                ),
-                "Apply for a second certificate for some of the names.",
-            )
-        )
+    return faults + _too_many(with_fqdn, what, rules)
+
+
+def _too_many(names, what, rules):
+    faults = []
+    most, longest = rules["names"]["dns_names"], column("dns_names", rules)["max"]
+    fix = "Apply for a second certificate for some of the names."
+    if len(names) > most:
+        message = "There are {0} names with the FQDN; at most {1} are allowed.".format(len(names), most)
+        faults.append(fault("too_many_names", what, len(names), message, fix))
+    text = column_text(names, rules)
+    if len(text) > longest:
+        message = "The names make {0} characters with the FQDN; at most {1} are allowed.".format(len(text), longest)
+        faults.append(fault(LENGTH, what, text, message, fix))
     return faults
 
 

@@ -33,7 +33,7 @@ ANYWHERE = {
 WHOLE = {
     "apple": "Apple", "icloud": "Apple (iCloud)", "itunes": "Apple (iTunes)", "gmail": "Google (Gmail)",
     "outlook": "Microsoft (Outlook)", "azure": "Microsoft (Azure)", "hotmail": "Microsoft (Hotmail)",
-    "aws": "Amazon (AWS)",    "yahoo": "Yahoo!", "paypay": "PayPay", "zoom": "Zoom", "adobe": "Adobe",
+    "aws": "Amazon (AWS)", "yahoo": "Yahoo!", "paypay": "PayPay", "zoom": "Zoom", "adobe": "Adobe",
     "smbc": "Sumitomo Mitsui Bank (SMBC)",
     "mufg": "MUFG Bank", "resona": "Resona Bank", "jcb": "JCB", "amex": "American Express", "visacard": "Visa",
     "jpbank": "Japan Post Bank", "yuchobank": "Japan Post Bank", "sbisec": "SBI Securities",

@@ -181,7 +181,6 @@ RULES = {
         "edge": ".-",  # neither first nor last
         "label_max": 63,  # DNS itself, RFC 1035
         "dns_names": 8,  # columns: with the FQDN
-        "dns_names_max": 250,  # columns: the whole column, with the FQDN
         "prefix": "dNSName=",
         "separator": ",",  # and none after the last
     },
@@ -195,9 +194,11 @@ KINDS = tuple(RULES["kinds"])
 KEYS = tuple(column["key"] for column in RULES["columns"])
 
 
+def column(key, rules=RULES):
+    """The row of a column."""
+    return rules["columns"][KEYS.index(key)]
+
+
 def item(key, rules=RULES):
     """The Japanese item name, with English beside it, of a column by its key."""
-    for column in rules["columns"]:
-        if column["key"] == key:
-            return column["item"]
-    raise KeyError(key)
+    return column(key, rules)["item"]

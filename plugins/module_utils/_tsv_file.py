@@ -32,8 +32,13 @@ def load(path, rules=RULES):
             "Name the TSV file.",
             path=path,
         )
+    return data, name_faults(path, rules)
+
+
+def name_faults(path, rules=RULES):
+    """The CA's 209 for a name without .tsv or .txt."""
     if path.lower().endswith(rules["file"]["extensions"]):
-        return data, []
-    allowed = " or ".join(rules["file"]["extensions"])
-    message = "The file's name '{0}' does not end with {1}.".format(os.path.basename(path), allowed)
-    return data, [fault(EXTENSION, FILE, os.path.basename(path), message, "Rename it.")]
+        return []
+    name = os.path.basename(path)
+    message = "The file's name '{0}' does not end with {1}.".format(name, " or ".join(rules["file"]["extensions"]))
+    return [fault(EXTENSION, FILE, name, message, "Rename it.")]

@@ -199,7 +199,7 @@ def fqdn(value, column, row):
     """Column 11: the CN."""
     if value == row.common_name():
         return []  # checked as CN
-    faults = _names.check_fqdn(value, column["item"], row.rules)
+    faults = _names.check_form(value, column["item"], row.rules)
     if row.common_name():
         message = "The FQDN is '{0}', but the CN is '{1}'.".format(shorten(value), row.common_name())
         faults.append(fault("fqdn_differs", column["item"], value, message, "Write the same name in both."))
