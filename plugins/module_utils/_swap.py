@@ -6,7 +6,6 @@ All in one process on the host, so a lost connection to the controller leaves no
 killed in the middle leaves either the old generation or the new one live; the next run looks at the port and reloads.
 """
 
-import binascii
 import collections
 import contextlib
 import hashlib
@@ -284,8 +283,3 @@ def served(item):
     if seen.leaf is None:
         return "closed", seen
     return "other", seen
-
-
-def fingerprint(data):
-    """SHA-256 of DER bytes as text."""
-    return binascii.hexlify(hashlib.sha256(data).digest()).decode("ascii")

@@ -5,7 +5,6 @@
 import os
 
 import pytest
-
 from ansible_collections.campus.upki.plugins.module_utils import _install, _preflight, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki

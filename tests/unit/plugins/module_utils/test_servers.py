@@ -5,7 +5,6 @@
 import os
 
 import pytest
-
 from ansible_collections.campus.upki.plugins.module_utils import _servers
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 

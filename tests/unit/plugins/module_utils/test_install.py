@@ -1,0 +1,519 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Matching, deciding and swapping, with a server that is simulated: what it serves is what it read at its reload."""
+
+import datetime
+import os
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _install, _probe, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._store import Store
+from ansible_collections.campus.upki.tests.unit import pki
+
+NAME = "www.example.ac.jp"
+OTHER = "mail.example.ac.jp"
+ROOT = pki.CA("Install Root")
+INTER = pki.CA("Install Inter", ROOT)
+ROW = {"web": {"test": ["web-test"], "reload": ["web-reload"]}}
+
+
+class Web(object):
+    """A server: its commands and its ports. `broken` names the command that fails, `deaf` ignores reloads."""
+
+    def __init__(self, store):
+        self.store, self.commands = store, []
+        self.serving, self.listening, self.broken, self.deaf = {}, True, {}, False
+        self.default = None
+
+    def read(self):
+        self.serving = {}
+        for name in self.store.names():
+            live = self.store.certificate(name).live
+            if live is not None and live.certificate() is not None:
+                self.serving[name] = _x509.der(live.certificate())
+
+    def run(self, argv, timeout):
+        del timeout
+        self.commands.append(argv[0])
+        if argv[0] in self.broken and self.broken[argv[0]]():
+            return _swap.Outcome(False, "exit status 1; it is broken")
+        if argv[0] == "web-reload" and not self.deaf:
+            self.read()
+        return _swap.Outcome(True, "")
+
+    def look(self, host, port, server_name, starttls="", timeout=5):
+        del host, port, starttls, timeout
+        if not self.listening:
+            return _probe.Seen(None, "refused", "refused")
+        leaf = self.serving.get(server_name, self.default)
+        return _probe.Seen(leaf, "" if leaf else "tls", "" if leaf else "alert")
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    return Host(tmp_path, monkeypatch)
+
+
+class Host(object):
+    def __init__(self, tmp_path, monkeypatch):
+        self.store = Store(str(tmp_path / "store"))
+        self.web = Web(self.store)
+        self.candidates, self.unusable, self.others, self.made = [], [], [], 0
+        monkeypatch.setattr(_swap, "run", self.web.run)
+        monkeypatch.setattr(_swap._probe, "look", self.web.look)
+        monkeypatch.setattr(_swap._servers, "_found", lambda program: True)
+        monkeypatch.setattr(_swap, "PAUSE", 0.001)
+
+    def request(self, name=NAME, dns_names=()):
+        self.made += 1
+        key = pki.key("request {0} {1}".format(name, self.made))
+        created = (pki.NOW - pki.days(10) + datetime.timedelta(hours=self.made)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        spki = _x509.spki_sha256(key.public_key())
+        meta = {"name": name, "created": created, "dns_names": list(dns_names), "spki_sha256": spki}
+        with self.store.lock():
+            request = pki.pem(pki.csr(key, name))
+            return self.store.certificate(name).add_generation(pki.key_pem(key), request, meta)
+
+    def issue(self, generation, name=NAME, **shape):
+        key = _x509.request_from_pem(generation.request()).public_key()
+        leaf = INTER.issue(name, key, **shape)
+        self.arrive(leaf)
+        return leaf
+
+    def arrive(self, leaf, **changes):
+        row = {
+            "certificate": pki.pem(leaf),
+            "chain": [pki.pem(INTER.certificate)],
+            "file": "inbox/{0}.cer".format(len(self.candidates)),
+            "error": None,
+            "notices": [],
+        }
+        self.candidates.append(dict(row, **changes))
+
+    def run(self, *items, **options):
+        check_mode = options.pop("check_mode", False)
+        params = {
+            "certificates": list(items or [{"name": NAME, "server": "web"}]),
+            "store": self.store.path,
+            "servers": ROW,
+            "wait": 0.01,
+            "candidates": self.candidates,
+            "unusable": self.unusable,
+            "others": self.others,
+        }
+        return _install.run(dict(params, **options), check_mode, pki.NOW)
+
+    def served(self, name=NAME):
+        return self.web.serving.get(name)
+
+    def live(self, name=NAME):
+        return self.store.certificate(name).link("live")
+
+    def first(self, name=NAME):
+        """A certificate that is live and served."""
+        generation = self.request(name)
+        leaf = self.issue(generation, name)
+        self.run({"name": name})
+        self.web.read()
+        self.candidates = []
+        return leaf
+
+
+def tree(path):
+    """Every path with its content or target."""
+    found = {}
+    for folder, folders, files in os.walk(path):
+        for name in folders + files:
+            full = os.path.join(folder, name)
+            if name == ".lock":
+                continue
+            if os.path.islink(full):
+                found[full] = os.readlink(full)
+            elif os.path.isfile(full):
+                with open(full, "rb") as stream:
+                    found[full] = stream.read()
+    return found
+
+
+def fails(host, code, *items, **options):
+    """The run fails with this code, and the store and the wire are as before."""
+    before, serving = tree(host.store.path), dict(host.web.serving)
+    with pytest.raises(UpkiError) as caught:
+        host.run(*items, **options)
+    assert caught.value.code == code, str(caught.value)
+    after = tree(host.store.path)
+    assert {path: after[path] for path in before} == before
+    assert all(path.endswith(("certificate.pem", "chain.pem", "fullchain.pem")) for path in set(after) - set(before))
+    assert host.web.serving == serving
+    return caught.value
+
+
+def only(result):
+    (row,) = result["certificates"]
+    return row
+
+
+# --- what is said when nothing is done -------------------------------------------------------------------------
+
+
+def test_nothing_on_the_host_is_absent(host):
+    row = only(host.run())
+    assert (row["state"], row["reason_code"], row["changed"]) == ("absent", "no_request", False)
+    assert host.web.commands == []
+
+
+def test_nothing_arrived_is_pending_and_no_failure(host):
+    host.request()
+    row = only(host.run())
+    assert (row["state"], row["reason_code"], row["changed"]) == ("pending", "waiting", False)
+    assert host.web.commands == []
+
+
+def test_a_live_certificate_with_a_waiting_request_is_renewing(host):
+    leaf = host.first()
+    host.request()
+    row = only(host.run())
+    assert (row["state"], row["reason_code"], row["serial"]) == ("renewing", "waiting", str(leaf.serial_number))
+
+
+def test_a_live_certificate_that_ended_is_expired(host):
+    host.first()
+    result = _install.run({"certificates": [{"name": NAME}], "store": host.store.path}, False, pki.NOW + pki.days(300))
+    assert only(result)["state"] == "expired"
+
+
+# --- the swap ----------------------------------------------------------------------------------------------------
+
+
+def test_what_arrived_goes_live_and_the_next_run_changes_nothing(host):
+    host.first()
+    leaf = host.issue(host.request())
+    host.web.commands = []
+    row = only(host.run())
+    assert (row["state"], row["reason_code"], row["changed"]) == ("live", "installed", True)
+    assert row["serial"] == str(leaf.serial_number)
+    assert [link["sha256"] for link in row["chain"]] == [_x509.sha256(INTER.certificate)]
+    assert host.served() == _x509.der(leaf)
+    assert host.web.commands == ["web-test", "web-test", "web-reload"]
+    assert host.store.certificate(NAME).pending is None
+    host.web.commands = []
+    again = host.run()
+    assert again["changed"] is False
+    assert host.web.commands == []
+    assert [entry["reason_code"] for entry in again["ignored"]] == ["already_live"]
+
+
+def test_check_mode_decides_the_same_and_touches_nothing(host):
+    host.first()
+    host.issue(host.request())
+    before = tree(host.store.path)
+    rehearsed = host.run(check_mode=True)
+    assert tree(host.store.path) == before
+    assert "web-reload" not in host.web.commands
+    real = host.run()
+    assert rehearsed == real
+
+
+def test_diff_shows_fields_before_and_after_and_no_key(host):
+    old = host.first()
+    new = host.issue(host.request())
+    (diff,) = host.run()["diff"]
+    assert "serial: {0}\n".format(old.serial_number) in diff["before"]
+    assert "serial: {0}\n".format(new.serial_number) in diff["after"]
+    assert "CN=Install Inter" in diff["after"]
+    assert "BEGIN" not in str(diff)
+
+
+def test_the_files_are_clean_pem_in_the_served_order(host):
+    generation = host.request()
+    leaf = host.issue(generation)
+    host.run({"name": NAME})
+    with open(generation.file("fullchain.pem")) as stream:
+        assert stream.read() == pki.pem(leaf, INTER.certificate)
+    assert os.stat(generation.key_path).st_mode & 0o777 == 0o600
+
+
+def test_certificates_of_one_server_take_one_reload(host):
+    host.first()
+    host.first(OTHER)
+    for name in (NAME, OTHER):
+        host.issue(host.request(name), name)
+    host.web.commands = []
+    result = host.run({"name": NAME, "server": "web"}, {"name": OTHER, "server": "web"})
+    assert [row["changed"] for row in result["certificates"]] == [True, True]
+    assert host.web.commands == ["web-test", "web-test", "web-reload"]
+
+
+def test_without_a_server_it_is_only_the_flip(host):
+    host.issue(host.request())
+    assert only(host.run({"name": NAME}))["state"] == "live"
+    assert host.web.commands == []
+
+
+def test_a_first_certificate_is_tested_only_after_the_flip(host):
+    host.web.default = b"another host"
+    host.issue(host.request())
+    assert only(host.run())["state"] == "live"
+    assert host.web.commands == ["web-test", "web-reload"]
+
+
+def test_an_empty_endpoint_is_not_looked_at(host):
+    host.web.listening = False
+    host.issue(host.request())
+    assert only(host.run({"name": NAME, "server": "web", "endpoint": ""}))["state"] == "live"
+
+
+def test_of_two_certificates_for_one_request_the_newer_is_taken(host):
+    generation = host.request()
+    newer = host.issue(generation, start=pki.NOW - pki.days(1))
+    host.issue(generation, start=pki.NOW - pki.days(3))
+    assert only(host.run({"name": NAME}))["serial"] == str(newer.serial_number)
+
+
+def test_a_run_killed_after_writing_the_files_is_continued_without_the_inbox(host):
+    generation = host.request()
+    leaf = host.issue(generation)
+    host.store.certificate(NAME).complete(generation, pki.pem(leaf), pki.pem(INTER.certificate))
+    host.candidates = []
+    row = only(host.run({"name": NAME}))
+    assert (row["state"], row["serial"]) == ("live", str(leaf.serial_number))
+
+
+def test_a_run_killed_after_the_flip_is_reloaded(host):
+    host.first()
+    generation = host.request()
+    leaf = host.issue(generation)
+    host.run({"name": NAME})
+    assert host.served() != _x509.der(leaf)
+    row = only(host.run())
+    assert (row["reason_code"], row["changed"]) == ("reloaded", True)
+    assert host.served() == _x509.der(leaf)
+    assert only(host.run())["changed"] is False
+
+
+# --- refusals before anything changes --------------------------------------------------------------------------
+
+
+def test_a_certificate_for_another_key_names_both(host):
+    generation = host.request()
+    leaf = INTER.issue(NAME, pki.key("stranger").public_key())
+    host.arrive(leaf)
+    error = fails(host, "other_key")
+    assert generation.spki_sha256() in error.message
+    assert _x509.spki_sha256(leaf.public_key()) in error.message
+
+
+def test_a_certificate_for_another_key_is_only_listed_when_the_right_one_is_there(host):
+    generation = host.request()
+    host.arrive(INTER.issue(NAME, pki.key("stranger").public_key()))
+    host.issue(generation)
+    result = host.run({"name": NAME})
+    assert [row["reason_code"] for row in result["ignored"]] == ["other_key"]
+
+
+def test_the_previous_requests_certificate_is_listed_and_the_new_one_awaited(host):
+    older = host.request()
+    host.request()
+    host.issue(older)
+    result = host.run()
+    assert only(result)["reason_code"] == "waiting"
+    assert [row["reason_code"] for row in result["ignored"]] == ["older"]
+
+
+def test_the_right_key_under_a_strange_name_is_told(host):
+    generation = host.request()
+    host.others = [{"file": "inbox/x", "spki_sha256": generation.spki_sha256(), "names": ["else.example.ac.jp"]}]
+    assert "else.example.ac.jp" in fails(host, "names_missing").message
+
+
+@pytest.mark.parametrize("where", ["item", "request"])
+def test_a_name_that_was_wanted_and_is_not_in_the_certificate(host, where):
+    host.issue(host.request(dns_names=["example.ac.jp"] if where == "request" else []))
+    item = {"name": NAME, "dns_names": ["example.ac.jp"] if where == "item" else []}
+    assert "example.ac.jp" in fails(host, "names_missing", item).message
+
+
+def test_an_unusable_file_matters_to_whom_waits(host):
+    host.unusable = [
+        {
+            "fault": True,
+            "file": "inbox/a.cer",
+            "message": "The file 'inbox/a.cer' is an HTML page.",
+            "fix": "Save it again.",
+            "code": "html",
+        }
+    ]
+    assert only(host.run())["state"] == "absent"
+    generation = host.request()
+    error = fails(host, "unusable_file")
+    assert "HTML page" in error.message and "Save it again." in error.message
+    host.issue(generation)
+    assert only(host.run({"name": NAME}))["state"] == "live"
+
+
+def test_a_file_of_words_stops_nobody(host):
+    host.unusable = [{"fault": False, "file": "inbox/a.txt", "message": "words", "fix": "", "code": "text"}]
+    host.request()
+    assert only(host.run())["reason_code"] == "waiting"
+
+
+def test_a_chain_that_the_controller_could_not_build_is_told_with_its_remedy(host):
+    generation = host.request()
+    leaf = INTER.issue(NAME, _x509.request_from_pem(generation.request()).public_key())
+    host.arrive(leaf, chain=[], error={"code": "cross_missing", "message": "It is missing.", "fix": "Get X."})
+    error = fails(host, "cross_missing")
+    assert error.fix == "Get X." and "inbox/0.cer" in error.message
+
+
+def test_a_key_that_was_changed_by_hand_is_refused(host):
+    generation = host.request()
+    host.issue(generation)
+    with open(generation.key_path, "wb") as stream:
+        stream.write(pki.key_pem(pki.key("stranger")))
+    fails(host, "key_mismatch")
+
+
+def test_an_encrypted_key_is_refused(host):
+    generation = host.request()
+    host.issue(generation)
+    with open(generation.key_path, "wb") as stream:
+        stream.write(pki.key_pem(pki.key("request {0} 1".format(NAME)), b"secret"))
+    fails(host, "key_encrypted")
+
+
+def test_all_certificates_of_the_host_wait_for_the_faulty_one_and_all_faults_are_told(host):
+    host.issue(host.request())
+    host.issue(host.request(OTHER), OTHER, usages=[pki.CLIENT])
+    third = "third.example.ac.jp"
+    host.issue(host.request(third), third, end=pki.NOW - pki.days(1), start=pki.NOW - pki.days(2))
+    items = [{"name": name} for name in (NAME, OTHER, third)]
+    error = fails(host, "several", *items)
+    assert [row["reason_code"] for row in error.details["errors"]] == ["not_for_servers", "expired"]
+    assert host.live() is None
+    assert OTHER in error.message and third in error.message
+
+
+@pytest.mark.parametrize(
+    "item, code",
+    [
+        ({"name": NAME, "server": "lighttpd"}, "server_unknown"),
+        ({"name": NAME, "server": "web", "endpoint": "443"}, "endpoint_invalid"),
+        ({"name": NAME, "server": "web", "endpoint": "127.0.0.1:99999"}, "endpoint_invalid"),
+        ({"name": "../etc", "server": "web"}, "name_unsafe"),
+    ],
+)
+def test_options_that_cannot_be_meant(host, item, code):
+    host.request()
+    fails(host, code, item)
+
+
+def test_a_name_listed_twice_is_refused(host):
+    fails(host, "name_twice", {"name": NAME}, {"name": NAME.upper() + "."})
+
+
+# --- what goes wrong during the swap ---------------------------------------------------------------------------
+
+
+def renewal(host):
+    host.first()
+    return host.issue(host.request())
+
+
+def test_a_configuration_broken_before_the_swap_stops_it(host):
+    renewal(host)
+    host.web.broken["web-test"] = lambda: True
+    error = fails(host, "config_test_failed")
+    assert "nothing was changed" in error.message and "it is broken" in error.message
+    assert host.web.commands[-1] == "web-test"
+
+
+def test_a_configuration_that_breaks_with_the_flip_is_put_back(host):
+    renewal(host)
+    old = host.live()
+    host.web.broken["web-test"] = lambda: host.live() != old
+    assert fails(host, "config_test_failed").details["rolled_back"] is True
+
+
+def test_a_failing_reload_is_put_back(host):
+    renewal(host)
+    host.web.broken["web-reload"] = lambda: True
+    assert fails(host, "reload_failed").details["rolled_back"] is True
+
+
+def test_a_server_that_goes_on_with_the_old_certificate_is_put_back(host):
+    renewal(host)
+    host.web.deaf = True
+    error = fails(host, "served_other")
+    assert error.details["rolled_back"] is True
+    assert "Everything was put back" in error.message
+
+
+def test_another_virtual_host_is_noticed_and_a_first_certificate_taken_back(host):
+    host.issue(host.request())
+    host.web.default = pki.der(INTER.issue("default.example.ac.jp"))
+    host.web.deaf = True
+    error = fails(host, "served_other")
+    assert "default.example.ac.jp" in error.message
+    assert host.live() is None
+
+
+def test_a_stopped_server_stops_a_renewal_before_the_flip(host):
+    renewal(host)
+    host.web.listening = False
+    fails(host, "port_closed")
+
+
+def test_a_port_that_stays_closed_takes_a_first_certificate_back(host):
+    host.issue(host.request())
+    host.web.listening = False
+    fails(host, "port_closed")
+    assert host.live() is None
+
+
+def test_a_server_that_dies_of_the_reload_is_told_and_the_files_put_back(host):
+    renewal(host)
+    old = host.live()
+
+    def die():
+        host.web.listening = False
+        return False
+
+    host.web.broken["web-reload"] = die
+    with pytest.raises(UpkiError) as caught:
+        host.run()
+    assert caught.value.code == "port_closed"
+    assert caught.value.details["rolled_back"] is False
+    assert "GOING BACK WAS NOT CLEAN" in caught.value.message
+    assert host.live() == old
+
+
+def test_a_second_server_that_fails_leaves_the_first_ones_success_and_says_so(host):
+    host.first()
+    host.first(OTHER)
+    leaf = host.issue(host.request())
+    host.issue(host.request(OTHER), OTHER)
+    rows = {"web": ROW["web"], "bad": {"test": [], "reload": ["bad-reload"]}}
+    host.web.broken["bad-reload"] = lambda: True
+    with pytest.raises(UpkiError) as caught:
+        host.run({"name": NAME, "server": "web"}, {"name": OTHER, "server": "bad"}, servers=rows)
+    assert caught.value.details["done"] == [NAME]
+    assert caught.value.details["changed"] is True
+    assert host.served() == _x509.der(leaf)
+
+
+def test_a_stopped_server_is_a_warning_when_nothing_is_due(host):
+    host.first()
+    host.web.listening = False
+    result = host.run()
+    assert result["changed"] is False
+    assert "nothing listens" in result["warnings"][0]
+
+
+def test_the_store_is_locked_during_the_swap(host):
+    host.issue(host.request())
+    with host.store.lock():
+        with pytest.raises(UpkiError) as caught:
+            host.run({"name": NAME}, lock_timeout=0.1)
+        assert caught.value.code == "store_locked"
+        assert host.run({"name": NAME}, check_mode=True)["changed"] is True

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands and the look at the port; the whole swap is shown in test_install.py and with real servers."""
+
+import os
+import signal
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _probe, _swap
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.tests.unit import pki
+
+CA = pki.CA("Swap CA")
+ITEM = _swap.Item("www.example.ac.jp", None, None, b"new", ("127.0.0.1", 443), "")
+
+
+def test_a_good_command_says_what_it_said():
+    assert _swap.run(["sh", "-c", "echo fine; echo also >&2"], 10) == _swap.Outcome(True, "fine\nalso")
+
+
+def test_a_failing_command_tells_status_and_output():
+    outcome = _swap.run(["sh", "-c", "echo no; exit 7"], 10)
+    assert (outcome.ok, outcome.text) == (False, "exit status 7; no")
+
+
+def test_a_missing_command_is_no_traceback():
+    outcome = _swap.run(["/nowhere/at/all"], 10)
+    assert not outcome.ok
+    assert "No such file" in outcome.text
+
+
+def test_a_hanging_command_is_killed():
+    outcome = _swap.run(["sleep", "60"], 0.1)
+    assert not outcome.ok
+    assert "killed" in outcome.text
+
+
+def test_a_daemon_that_keeps_the_output_open_does_not_keep_us(tmp_path):
+    note = tmp_path / "pid"
+    outcome = _swap.run(["sh", "-c", "sleep 30 & echo $! > {0}; echo started".format(note)], 10)
+    assert outcome == _swap.Outcome(True, "started")
+    os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+def test_no_shell_reads_the_words():
+    assert _swap.run(["echo", "$(id)", ";", "*"], 10).text == "$(id) ; *"
+
+
+def test_a_command_has_no_input_to_ask_on_and_speaks_english():
+    assert _swap.run(["sh", "-c", "cat; echo $LC_ALL"], 10).text == "C"
+
+
+def test_long_output_is_cut_at_its_beginning():
+    text = _swap.run(["sh", "-c", "seq 1 5000; exit 1"], 10).text
+    assert text.endswith("5000")
+    assert len(text) < _swap.OUTPUT + 50
+
+
+def answers(monkeypatch, *seen):
+    rows = list(seen)
+    monkeypatch.setattr(_swap, "see", lambda item: rows.pop(0) if len(rows) > 1 else rows[0])
+    return rows
+
+
+def leaf(data):
+    return _probe.Seen(data, "", "")
+
+
+def test_an_old_worker_may_answer_for_a_while(monkeypatch):
+    answers(monkeypatch, leaf(b"old"), leaf(b"new"), leaf(b"old"), leaf(b"new"), leaf(b"new"), leaf(b"new"))
+    assert _swap.await_leaf(ITEM, b"new", 5, 0).leaf == b"new"
+
+
+def test_the_wait_is_bounded(monkeypatch):
+    answers(monkeypatch, leaf(b"old"))
+    assert _swap.await_leaf(ITEM, b"new", 0, 0).leaf == b"old"
+
+
+@pytest.mark.parametrize(
+    "seen, words",
+    [
+        (None, "nothing looked at"),
+        (_probe.Seen(None, "refused", "x"), "nothing listens"),
+        (_probe.Seen(None, "timeout", "x"), "no answer in time"),
+        (_probe.Seen(None, "tls", "wrong version"), "wrong version"),
+        (_probe.Seen(b"junk", "", ""), "cannot be read"),
+        (_probe.Seen(pki.der(CA.issue("a.example.ac.jp")), "", ""), "'a.example.ac.jp' with serial"),
+    ],
+)
+def test_what_was_seen_in_words(seen, words):
+    assert words in _swap.describe(seen)
+
+
+@pytest.mark.parametrize("problem, code", [("refused", "port_closed"), ("tls", "no_handshake")])
+def test_a_port_without_the_leaf_has_its_own_error(monkeypatch, problem, code):
+    class Slot(object):
+        path = "/etc/upki/www.example.ac.jp"
+
+    answers(monkeypatch, _probe.Seen(None, problem, "alert"))
+    with pytest.raises(UpkiError) as caught:
+        _swap.look([ITEM._replace(slot=Slot())], 0)
+    assert caught.value.code == code
+    assert "127.0.0.1:443" in caught.value.message
+
+
+def test_a_hang_up_does_not_end_the_swap_and_is_not_inherited():
+    with _swap.undisturbed():
+        os.kill(os.getpid(), signal.SIGHUP)
+        # bit 0 of SigIgn is SIGHUP
+        ignored = _swap.run(["sh", "-c", "grep SigIgn /proc/self/status"], 10).text.split()[-1]
+    assert int(ignored, 16) & 1 == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
