@@ -19,7 +19,7 @@ export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test unit install format clean
+.PHONY: help demo test matrix unit gate install format clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -30,8 +30,14 @@ demo: install .work/system.stamp ## the whole cycle on this machine: request, is
 test: install .venv/test.stamp .work/system.stamp ## all tests and gates
 	@.venv/bin/python scripts/gates.py
 
+matrix: install .venv/test.stamp ## every supported Python, cryptography and ansible-core that this machine has
+	@.venv/bin/python scripts/matrix.py
+
 unit: .venv/test.stamp ## unit tests only; one file: make unit TEST=tests/unit/plugins/module_utils/test_x509.py
 	@.venv/bin/python scripts/gates.py --only unit $(TEST)
+
+gate: install .venv/test.stamp ## one gate: make gate GATE=sanity
+	@.venv/bin/python scripts/gates.py $(if $(GATE),--only $(GATE) $(TEST),--help)
 
 install: .venv/run.stamp ## build the collection and install the tarball into .work/collections
 	@.venv/bin/python scripts/tree.py install

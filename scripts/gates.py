@@ -38,7 +38,7 @@ OLDEST = (3, 6)
 TYPED = ["plugins/action", "plugins/filter", "plugins/lookup", "plugins/plugin_utils", "plugins/doc_fragments"]
 TYPED += ["scripts", "demo", "tests"]
 # Folders whose files import each other by their bare names.
-IMPORTED_PLAINLY = ["scripts", "demo", "tests/integration"]
+IMPORTED_PLAINLY = ["scripts", "demo"]
 
 
 class Result:
@@ -139,6 +139,7 @@ def interpreters() -> dict[tuple[int, int], pathlib.Path]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            check=False,
         )
         if answer.returncode == 0:
             version, executable = json.loads(answer.stdout)
@@ -146,25 +147,34 @@ def interpreters() -> dict[tuple[int, int], pathlib.Path]:
     return usable
 
 
-def host_environment(version: tuple[int, int], requirements: str) -> pathlib.Path:
-    """The interpreter of a virtual environment of that Python with requirements/NAME.txt; raises when pip fails."""
-    folder = WORK / "hosts" / f"{version[0]}.{version[1]}-{requirements}"
+def environment(version: tuple[int, int], name: str, packages: list[str]) -> pathlib.Path:
+    """The interpreter of a virtual environment of that Python with these packages; raises when pip fails."""
+    folder = WORK / "hosts" / f"{version[0]}.{version[1]}-{name}"
     python, stamp = folder / "bin" / "python", folder / "stamp"
-    wanted = (CHECKOUT / "requirements" / f"{requirements}.txt").read_text()
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if stamp.is_file() and stamp.read_text() == "\n".join(packages):
         return python
     shutil.rmtree(folder, ignore_errors=True)
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     steps = [[str(interpreters()[version]), "-m", "venv", str(folder)]]
     if version < (3, 8):
         steps.append([*pip, "--upgrade", "pip<22"])  # the bundled one is too old for today's wheels
-    steps.append([*pip, "-r", str(CHECKOUT / "requirements" / f"{requirements}.txt")])
+    steps.append([*pip, *packages])
     for step in steps:
         code, output = run(step, f"setup-{folder.name}", CHECKOUT)
         if code:
             raise RuntimeError(f"'{' '.join(step)}' failed:\n{output}")
-    stamp.write_text(wanted)
+    stamp.write_text("\n".join(packages))
     return python
+
+
+def pinned(name: str) -> list[str]:
+    """The requirements of requirements/NAME.txt."""
+    lines = (CHECKOUT / "requirements" / f"{name}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def host_tests() -> list[str]:
+    return [path for path in HOST_TESTS if (TREE / path).is_dir()]
 
 
 # --- the gates -------------------------------------------------------------------------------------------
@@ -177,16 +187,16 @@ def unit(arguments: list[str]) -> Result:
 def unit_oldest(arguments: list[str]) -> Result:
     if OLDEST not in interpreters():
         return skipped("no Python 3.6 found on PATH or under pyenv")
-    python = host_environment(OLDEST, "host-oldest")
-    return tested(python, arguments or [path for path in HOST_TESTS if (TREE / path).is_dir()], "unit-oldest")
+    python = environment(OLDEST, "host-oldest", pinned("host-oldest"))
+    return tested(python, arguments or host_tests(), "unit-oldest")
 
 
 def unit_newest(arguments: list[str]) -> Result:
     newest = max(interpreters())
     if newest == sys.version_info[:2]:
         return skipped(f"Python {newest[0]}.{newest[1]} of .venv is the newest found")
-    python = host_environment(newest, "host-newest")
-    return tested(python, arguments or [path for path in HOST_TESTS if (TREE / path).is_dir()], "unit-newest")
+    python = environment(newest, "host-newest", pinned("host-newest"))
+    return tested(python, arguments or host_tests(), "unit-newest")
 
 
 def sanity(arguments: list[str]) -> Result:
@@ -317,20 +327,43 @@ ALONE: dict[str, tuple[str, Gate]] = {
 }
 
 
-def perform(name: str, arguments: list[str]) -> Result:
-    """Run one gate and show it."""
-    heading, gate = {**TOGETHER, **ALONE}[name]
+def shown(heading: str, gate: Callable[[], Result]) -> Result:
+    """Run one gate and show what came of it."""
     start = time.monotonic()
     try:
-        result = gate(arguments)
+        result = gate()
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         result = Result(failed=1)
         result.output = str(error)
-    lines = [f"\n=== {heading} [{name}]", *([result.output.rstrip()] if result.output else [])]
+    lines = [f"\n=== {heading}", *([result.output.rstrip()] if result.output else [])]
     lines += [f"    {note}" for note in result.notes]
     lines.append(f"    {result} in {time.monotonic() - start:.0f} s")
     print("\n".join(lines), flush=True)
     return result
+
+
+def perform(name: str, arguments: list[str]) -> Result:
+    heading, gate = {**TOGETHER, **ALONE}[name]
+    return shown(f"{heading} [{name}]", lambda: gate(arguments))
+
+
+def prepare() -> None:
+    """Lay the folders and a fresh copy of the tree."""
+    LOG.mkdir(parents=True, exist_ok=True)
+    (WORK / "tmp").mkdir(exist_ok=True)
+    tree.copy_tree()
+
+
+def summary(results: dict[str, Result]) -> int:
+    """Count everything, the totals alone on the last line; the exit status."""
+    print("\n=== summary")
+    for name, result in results.items():
+        print(f"    {'FAILED' if result.failed else 'ok':6} {name:{max(map(len, results))}} {result}")
+    passed, failed, left_out = (
+        sum(getattr(result, kind) for result in results.values()) for kind in ("passed", "failed", "skipped")
+    )
+    print(f"\n{passed} passed, {failed} failed, {left_out} skipped", flush=True)
+    return 1 if failed else 0
 
 
 def perform_all() -> dict[str, Result]:
@@ -345,21 +378,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAME", choices=[*TOGETHER, *ALONE], help="run this gate alone")
     options, arguments = parser.parse_known_args()
-    LOG.mkdir(parents=True, exist_ok=True)
-    tree.copy_tree()
-    if options.only:
-        results = {options.only: perform(options.only, arguments)}
-    else:
-        results = perform_all()
-        print("\n=== summary")
-        for name, result in results.items():
-            print(f"    {'FAILED' if result.failed else 'ok':6} {name:14} {result}")
-    failed = sum(result.failed for result in results.values())
-    passed = sum(result.passed for result in results.values())
-    print(
-        f"\n{passed} passed, {failed} failed, {sum(result.skipped for result in results.values())} skipped", flush=True
-    )
-    return 1 if failed else 0
+    prepare()
+    return summary({options.only: perform(options.only, arguments)} if options.only else perform_all())
 
 
 if __name__ == "__main__":

@@ -22,14 +22,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 START = datetime.datetime(2026, 11, 1, 3, 4, 5)
 END = datetime.datetime(2027, 5, 18, 3, 4, 4)
-SUBJECT = [
+SUBJECT = (
     (NameOID.COUNTRY_NAME, "JP"),
     (NameOID.STATE_OR_PROVINCE_NAME, "tokyo"),
     (NameOID.LOCALITY_NAME, "chofu"),
     (NameOID.ORGANIZATION_NAME, "Example, Inc. a=b"),
     (NameOID.ORGANIZATIONAL_UNIT_NAME, "学術"),
     (NameOID.COMMON_NAME, "www.example.ac.jp"),
-]
+)
 FIELDS = [("C", "JP"), ("ST", "tokyo"), ("L", "chofu"), ("O", "Example"), ("CN", "www.example.ac.jp")]
 G8_LEAF = "leaf/shibbi-pki-itc-u-tokyo-ac-jp-g8-rsa.pem"
 G7_LEAF = "leaf/shibbi-pki-itc-u-tokyo-ac-jp-g7-rsa.pem"
@@ -236,7 +236,9 @@ def test_request_survives_pem_and_der(ec_key):
     assert _x509.der(_x509.request_from_der(_x509.der(request))) == _x509.der(request)
 
 
-@pytest.mark.parametrize("text", ["", "日本語", block("CERTIFICATE REQUEST", "YWJj"), block("CERTIFICATE REQUEST", "!")])
+@pytest.mark.parametrize(
+    "text", ["", "日本語", block("CERTIFICATE REQUEST", "YWJj"), block("CERTIFICATE REQUEST", "!")]
+)
 def test_request_from_pem_refuses_other_text(text):
     with pytest.raises(UpkiError) as caught:
         _x509.request_from_pem(text)
@@ -363,7 +365,14 @@ def test_a_ca_certificate_is_known(ec_key):
 
 def test_key_types_have_names(ec_key, other_ec_key, rsa_key):
     small = dsa.generate_private_key(1024, default_backend())
-    keys = [ec_key, other_ec_key, rsa_key, ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate(), small]
+    keys = [
+        ec_key,
+        other_ec_key,
+        rsa_key,
+        ed25519.Ed25519PrivateKey.generate(),
+        ed448.Ed448PrivateKey.generate(),
+        small,
+    ]
     names = [_x509.key_type(key.public_key()) for key in keys]
     assert names == ["p384", "secp256r1", "rsa2048", "ed25519", "ed448", "dsa"]
 
