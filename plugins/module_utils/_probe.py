@@ -6,8 +6,10 @@ import collections
 import re
 import socket
 import ssl
+import time
 import warnings
 
+from ansible_collections.campus.upki.plugins.module_utils import _starttls
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 TIMEOUT = 5
@@ -49,13 +51,14 @@ def look(host, port, server_name, starttls="", timeout=TIMEOUT):
         connection = socket.create_connection((host, port), timeout)
         connection.settimeout(timeout)
         if starttls:
-            GREETINGS[starttls](connection)
+            _starttls.upgrade(connection, starttls, server_name, time.time() + timeout)
+            connection.settimeout(timeout)
         connection = _context().wrap_socket(connection, server_hostname=server_name)
         return Seen(connection.getpeercert(True), "", "")
     except OSError as error:  # ssl.SSLError, socket.timeout and socket.gaierror among them
         return Seen(None, _problem(error), str(error))
-    except UpkiError as error:
-        return Seen(None, error.code, str(error))
+    except _starttls.Refused as error:
+        return Seen(None, "starttls", "no STARTTLS: it said '{0}'".format(error))
     finally:
         if connection is not None:
             connection.close()
@@ -75,60 +78,6 @@ def _problem(error):
     return "unreachable"
 
 
-# --- STARTTLS: plain words before the handshake ------------------------------------------------------------
-
-
-def _line(connection):
-    """One line of the peer, byte by byte so that nothing of the handshake is swallowed."""
-    line = b""
-    while not line.endswith(b"\n") and len(line) < 4096:
-        byte = connection.recv(1)
-        if not byte:
-            break
-        line += byte
-    return line
-
-
-def _expect(connection, good):
-    """Read lines until one is final; UpkiError unless it matches."""
-    for _number in range(100):
-        line = _line(connection)
-        if re.match(good, line):
-            return
-        if not line or re.match(rb"^([45]\d\d |-ERR|\S+ (NO|BAD) )", line):
-            break
-    raise UpkiError("starttls", "The server does not offer STARTTLS (it said {0!r}).".format(line[:80]))
-
-
-def _smtp(connection):
-    _expect(connection, rb"^220 ")
-    connection.sendall(b"EHLO localhost\r\n")
-    _expect(connection, rb"^250 ")
-    connection.sendall(b"STARTTLS\r\n")
-    _expect(connection, rb"^220 ")
-
-
-def _imap(connection):
-    _expect(connection, rb"^\* OK")
-    connection.sendall(b"a STARTTLS\r\n")
-    _expect(connection, rb"^a OK")
-
-
-def _pop3(connection):
-    _expect(connection, rb"^\+OK")
-    connection.sendall(b"STLS\r\n")
-    _expect(connection, rb"^\+OK")
-
-
-def _ldap(connection):
-    # LDAPMessage { 1, ExtendedRequest 1.3.6.1.4.1.1466.20037 }
-    oid = b"1.3.6.1.4.1.1466.20037"
-    connection.sendall(b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16" + oid)
-    answer = connection.recv(4096)
-    if b"\x0a\x01\x00" not in answer[:16]:  # resultCode success
-        raise UpkiError("starttls", "The server does not offer STARTTLS (LDAP extended operation refused).")
-
-
-GREETINGS = {"smtp": _smtp, "imap": _imap, "pop3": _pop3, "ldap": _ldap}
 # Ports that speak plain text first, by their registered meaning (IANA); any other is TLS from the first byte.
-STARTTLS_PORTS = {25: "smtp", 587: "smtp", 143: "imap", 110: "pop3", 389: "ldap"}
+STARTTLS_PORTS = {port: protocol for protocol, port in _starttls.PORTS.items()}
+STARTTLS_PORTS[587] = "smtp"  # submission

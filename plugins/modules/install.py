@@ -65,9 +65,9 @@ options:
       starttls:
         description:
           - Protocol in which the port switches to TLS. Without it the port's usual meaning decides (25 and 587 smtp,
-            143 imap, 110 pop3, 389 ldap).
+            143 imap, 389 ldap, 5432 postgres and so on).
         type: str
-        choices: [none, smtp, imap, pop3, ldap]
+        choices: [none, smtp, imap, pop3, ldap, ftp, nntp, sieve, postgres, mysql, xmpp]
   inbox:
     description:
       - Folders or files on the controller with what the CA issued, as people saved it.
@@ -241,12 +241,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.campus.upki.plugins.module_utils import _install, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
+STARTTLS = ["none", "smtp", "imap", "pop3", "ldap", "ftp", "nntp", "sieve", "postgres", "mysql", "xmpp"]
 CERTIFICATE = {
     "name": {"type": "str", "required": True},
     "dns_names": {"type": "list", "elements": "str", "default": []},
     "server": {"type": "str"},
     "endpoint": {"type": "str"},
-    "starttls": {"type": "str", "choices": ["none", "smtp", "imap", "pop3", "ldap"]},
+    "starttls": {"type": "str", "choices": STARTTLS},
 }
 ARGUMENTS = {
     "certificates": {"type": "list", "elements": "dict", "required": True, "options": CERTIFICATE},

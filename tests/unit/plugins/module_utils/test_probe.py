@@ -105,7 +105,7 @@ LDAP_BAD = bytes.fromhex("300c02010178070a010204000400")
                 (b"STARTTLS", b"220 go\r\n"),
             ],
         ),
-        ("imap", [(b"", b"* OK ready\r\n"), (b"STARTTLS", b"* noise\r\na OK go\r\n")]),
+        ("imap", [(b"", b"* OK ready\r\n"), (b"STARTTLS", b"* noise\r\na1 OK go\r\n")]),
         ("pop3", [(b"", b"+OK ready\r\n"), (b"STLS", b"+OK go\r\n")]),
         ("ldap", [(b"1.3.6.1.4.1.1466.20037", LDAP_GOOD)]),
     ],
@@ -121,7 +121,7 @@ def test_starttls_leads_to_the_leaf(serve, tmp_path, protocol, words):
     [
         ("smtp", [(b"", b"220 ready\r\n"), (b"EHLO", b"250 bare\r\n"), (b"STARTTLS", b"502 no\r\n")]),
         ("smtp", [(b"", b"554 go away\r\n")]),
-        ("imap", [(b"", b"* OK ready\r\n"), (b"STARTTLS", b"a BAD no\r\n")]),
+        ("imap", [(b"", b"* OK ready\r\n"), (b"STARTTLS", b"a1 BAD no\r\n")]),
         ("pop3", [(b"", b"+OK ready\r\n"), (b"STLS", b"-ERR no\r\n")]),
         ("ldap", [(b"1.3.6", LDAP_BAD)]),
         ("pop3", [(b"", b"")]),
