@@ -99,6 +99,12 @@ FINDINGS = {
             "Allow it: 'ssl_protocols TLSv1.2 TLSv1.3;' in nginx, 'SSLProtocol -all +TLSv1.2 +TLSv1.3' in Apache.",
         ),
     ),
+    "file_unreadable": _row(
+        "error",
+        "A file that was to be examined cannot be read or holds no certificate.",
+        "openssl x509 -in FILE -noout -subject",
+        usual=("'{where}' cannot be examined: {text}.", "Give a PEM file with the server certificate first."),
+    ),
     # --- the certificate -------------------------------------------------------------------------------------
     "certificate_unreadable": _row(
         "error",
@@ -202,7 +208,7 @@ FINDINGS = {
         ),
     ),
     "ca_certificate": _row(
-        "error",
+        "warning",
         "The first certificate served is that of a CA.",
         _S_CLIENT,
         usual=(
@@ -321,6 +327,15 @@ FINDINGS = {
         usual=(
             "The served intermediate '{subject}' is valid only from {not_before} to {not_after}.",
             "Get a certificate from the CA's present intermediate, or its re-issue from the CA's repository.",
+        ),
+    ),
+    "chain_invalid": _row(
+        "error",
+        "A certificate of the chain breaks a rule that clients hold it to.",
+        "openssl verify -x509_strict -untrusted CHAIN.pem CERTIFICATE.pem",
+        usual=(
+            "The chain reaches the trust store, but clients refuse it: {reasons}.",
+            "Serve the CA's proper intermediate; if this is it, the CA must issue the certificate anew.",
         ),
     ),
     "untrusted_root": _row(

@@ -31,7 +31,7 @@ class Surroundings(object):
         self.anchors = anchors
         self.store = store
         self.known = known
-        self.now = now
+        self.now = now.replace(microsecond=0)  # certificates know whole seconds
         self.warn_before = warn_before
 
 
@@ -47,7 +47,7 @@ def judge(seen, wanted, around):
         findings += _verdict(seen, findings, around)
         result["certificate"] = describe_leaf(leaf)
         result["days_left"] = (leaf["not_after"] - around.now) // DAY
-    for key in ("host", "port", "server_name", "starttls", "address", "trusted"):
+    for key in ("host", "port", "server_name", "starttls", "address", "trusted", "file"):
         result[key] = seen.get(key)
     result.update(tls_version=seen["version"], cipher=seen["cipher"], findings=findings)
     result["ok"] = not any(row["severity"] == "error" for row in findings)
@@ -80,7 +80,9 @@ def _load(der):
 
 
 def where(seen):
-    """How messages call an endpoint."""
+    """How messages call an endpoint or a file."""
+    if seen.get("file"):
+        return seen["file"]
     host = "[{0}]".format(seen["host"]) if ":" in seen["host"] else seen["host"]
     return "{0}:{1}".format(host, seen["port"])
 
@@ -153,7 +155,7 @@ def _names(leaf, server_name, dns_names):
     names, addresses = _x509.dns_names(leaf["certificate"]), _x509.ip_addresses(leaf["certificate"])
     shown = ", ".join("'{0}'".format(name) for name in (names + addresses)[:20]) or "no name at all"
     findings = []
-    if not covers_any(names, addresses, server_name):
+    if server_name and not covers_any(names, addresses, server_name):
         findings.append(finding("name_mismatch", names=shown, server_name=server_name))
     missing = [name for name in dns_names if not any(covers(have, name) for have in names)]
     if missing:
@@ -206,8 +208,8 @@ def _chain(seen, cards, around):
         return [finding("chain_unknown", python=platform.python_version())]
     chain = _judge_chain.Chain(cards, around.anchors, around.known, around.now, around.store)
     findings = _judge_chain.judge(chain, seen["trusted"])
-    for row in chain.path[1:]:
-        findings += _strength(row)
+    for row in chain.path[1:] + ([chain.anchor] if chain.anchor else []):
+        findings += [] if row["sha256"] == cards[0]["sha256"] else _strength(row)
     return findings
 
 

@@ -6,11 +6,12 @@ The chain is judged as a strict client does it: only what the server sent and th
 besides (the catalogue of the CA's certificates, folders that the operator gave) serves to name what is missing.
 """
 
-from ansible_collections.campus.upki.plugins.module_utils import _cards
+from ansible_collections.campus.upki.plugins.module_utils import _cards, _path
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 
 MAX_LENGTH = 10
 MAX_STEPS = 2000  # signature checks; a hostile server may send many certificates of one name
+MAX_EXAMINED = 20  # complete paths whose rules are checked before the best is taken as it is
 
 
 class Chain(object):
@@ -27,7 +28,7 @@ class Chain(object):
         self.roots = [row for row in self.served[1:] if row["root"]]
         self.steps = 0
         paths = list(self._paths([self.leaf]))
-        self.path = max(paths, key=self._worth)
+        self.path = self._best(paths)
         self.longest = max(paths, key=lambda path: (path[: len(self.path)] == self.path, len(path)))
         self.anchor = self._anchor(self.path)
         reached = {row["sha256"] for path in paths for row in path}
@@ -51,6 +52,21 @@ class Chain(object):
         """Ended at the store, every member fit, as long as possible: in this order."""
         fit = all(_cards.valid(row, self.now) and row["server_auth"] for row in path[1:])
         return (self._anchor(path) is not None, fit, len(path))
+
+    def _best(self, paths):
+        """The worthiest path; of those that are anchored and fit, the first that breaks no rule."""
+        ranked = sorted(paths, key=self._worth, reverse=True)
+        good = [path for path in ranked if self._worth(path)[:2] == (True, True)]
+        for path in good[:MAX_EXAMINED]:
+            if not _path.faults(self.certificates(path)):
+                return path
+        return ranked[0]
+
+    def certificates(self, path):
+        """A path's certificates with the store's own as the last step."""
+        anchor = self._anchor(path)
+        rows = path + ([anchor] if anchor and anchor["sha256"] != path[-1]["sha256"] else [])
+        return [row["certificate"] for row in rows]
 
     def _anchor(self, path):
         """The store's certificate that ends the path, or None."""
@@ -84,7 +100,7 @@ def judge(chain, accepted=None):
     if chain.anchor is None and not accepted:
         findings += _broken_end(chain)
     else:
-        findings += _narrow_end(chain)
+        findings += _rules(chain) + _narrow_end(chain)
     return findings
 
 
@@ -169,6 +185,12 @@ def _not_for_servers(chain, child, row):
         file=file,
         origin=origin,
     )
+
+
+def _rules(chain):
+    """What the path breaks of the rules for every step; the store's own certificate is the last step."""
+    reasons = _path.faults(chain.certificates(chain.path))
+    return [finding("chain_invalid", reasons="; ".join(reasons))] if reasons else []
 
 
 # --- the end of the path --------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The words that lead from a plain connection to TLS, protocol by protocol. The reader is bounded in bytes and time.
 
-Sources: RFC 3207 (SMTP), 9051 (IMAP), 2595 (POP3), 4217 (FTP), 4642 (NNTP), 5804 (ManageSieve), 4511 (LDAP), 6120 (XMPP);
-PostgreSQL's frontend/backend protocol; MySQL's connection phase.
+Sources: RFC 3207 (SMTP), 9051 (IMAP), 2595 (POP3), 4217 (FTP), 4642 (NNTP), 5804 (ManageSieve), 4511 (LDAP),
+6120 (XMPP); PostgreSQL's frontend/backend protocol; MySQL's connection phase.
 """
 
 import re

@@ -6,7 +6,15 @@ import concurrent.futures
 import os
 import re
 
-from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge, _lifecycle, _match, _starttls, _tls, _x509
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _cards,
+    _judge,
+    _lifecycle,
+    _match,
+    _starttls,
+    _tls,
+    _x509,
+)
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
 
@@ -175,9 +183,13 @@ def _certificates(path):
 # --- the run -------------------------------------------------------------------------------------------------
 
 
-def run(endpoints, trust, intermediates, now, warn_before, timeout, parallel):
+def surroundings(trust, intermediates, now, warn_before):
+    """What all results of one run share."""
+    return _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before)
+
+
+def run(endpoints, trust, around, timeout, parallel):
     """The results of all endpoints, in their order."""
-    around = _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
         observed = list(pool.map(lambda endpoint: _tls.probe(endpoint, trust, timeout), endpoints))
     return [_judge.judge(seen, seen, around) for seen in observed]
@@ -194,7 +206,7 @@ def all_findings(results):
 def place(result):
     """How the summary calls an endpoint: address and, where it differs, the name that was asked for."""
     text = _judge.where(result)
-    return text if result["server_name"] == result["host"] else "{0} ({1})".format(result["server_name"], text)
+    return text if result["server_name"] in (None, result["host"]) else "{0} ({1})".format(result["server_name"], text)
 
 
 def summary(results):
@@ -216,13 +228,13 @@ def _rank(result):
 def _state(result):
     if result["certificate"] is None:
         return "no certificate seen"
-    return "{0}, {1} days left, until {2}, chain of {3}, {4}".format(
+    text = "{0}, {1} days left, until {2}, chain of {3}".format(
         "well" if result["ok"] else "WRONG",
         result["days_left"],
         result["certificate"]["not_after"][:10],
         len(result["chain"]),
-        result["tls_version"],
     )
+    return text + (", " + result["tls_version"] if result["tls_version"] else "")
 
 
 def verdict(results):

@@ -304,6 +304,57 @@ def authority_key_id(certificate):
     return binascii.hexlify(extension.key_identifier).decode("ascii")
 
 
+def may_sign_certificates(certificate):
+    """What keyUsage says about keyCertSign; None where the extension is absent."""
+    extension = _extension(certificate, "KEY_USAGE")
+    return None if extension is None else bool(extension.key_cert_sign)
+
+
+def unknown_critical(certificate):
+    """Dotted OIDs of critical extensions that the library cannot read, so that nobody here obeys them."""
+    return [
+        row.oid.dotted_string
+        for row in certificate.extensions
+        if row.critical and isinstance(row.value, x509.UnrecognizedExtension)
+    ]
+
+
+def general_name(name):
+    """(kind, plain value) of a GeneralName: dns, email, uri as text, ip, directory as its fields, else other."""
+    if isinstance(name, x509.DirectoryName):
+        return "directory", tuple(name_fields(name.value))
+    for kind, type_ in (("dns", x509.DNSName), ("email", x509.RFC822Name), ("uri", x509.UniformResourceIdentifier)):
+        if isinstance(name, type_):
+            return kind, name.value
+    return ("ip", name.value) if isinstance(name, x509.IPAddress) else ("other", type(name).__name__)
+
+
+def alternative_names(certificate):
+    """The subjectAltName as general_name() gives it; [] where absent."""
+    names = _extension(certificate, "SUBJECT_ALTERNATIVE_NAME")
+    return [general_name(name) for name in names] if names is not None else []
+
+
+def name_constraints(certificate):
+    """(permitted, excluded) as lists of general_name(), or None where the extension is absent."""
+    extension = _extension(certificate, "NAME_CONSTRAINTS")
+    if extension is None:
+        return None
+    permitted, excluded = extension.permitted_subtrees or (), extension.excluded_subtrees or ()
+    return [general_name(name) for name in permitted], [general_name(name) for name in excluded]
+
+
+def is_version_3(certificate):
+    """True for X.509 version 3, the only one that carries extensions."""
+    return certificate.version is x509.Version.v3
+
+
+def has_explicit_curve(certificate):
+    """True for an elliptic-curve key that spells out its curve instead of naming it."""
+    identifier = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"  # id-ecPublicKey; a sequence after it is the curve
+    return identifier + b"\x30" in certificate.tbs_certificate_bytes
+
+
 def access_urls(certificate, method):
     """URLs of the authorityInfoAccess, method 'caIssuers' or 'ocsp'."""
     wanted = {"caIssuers": "1.3.6.1.5.5.7.48.2", "ocsp": "1.3.6.1.5.5.7.48.1"}[method]
@@ -352,7 +403,8 @@ def unreadable(certificate):
     """Why the library cannot read the key or the extensions of a certificate that it did load, or ''."""
     try:
         key_type(certificate.public_key())
-        for reader in (is_ca, usages, dns_names, ip_addresses, subject_key_id, authority_key_id):
+        readers = (is_ca, usages, dns_names, ip_addresses, subject_key_id, authority_key_id, name_constraints)
+        for reader in readers + (alternative_names, may_sign_certificates):
             reader(certificate)
         name_text(certificate.subject)
         name_text(certificate.issuer)

@@ -17,7 +17,7 @@ options:
   endpoints:
     description:
       - What to look at.
-      - One of O(endpoints) and O(certificates) is needed; with both, both are looked at.
+      - One of O(endpoints), O(certificates) and O(files) is needed; with several, all are looked at.
     type: list
     elements: dict
     suboptions:
@@ -52,6 +52,28 @@ options:
       - An empty C(endpoint) leaves the certificate out. Other keys are ignored.
     type: list
     elements: dict
+  files:
+    description:
+      - Certificate files to judge by the same rules without any connection, before they are deployed for example.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description:
+          - A PEM file with the server certificate first and the chain after it, as a server is given it.
+          - Or a store of this collection, C(/etc/upki), of which each certificate's C(live/fullchain.pem) is judged.
+        type: path
+        required: true
+      server_name:
+        description: A name that the certificate must cover; in a store the certificate's own name.
+        type: str
+      certificate_sha256:
+        description: Fingerprint that the first certificate must have.
+        type: str
+      dns_names:
+        description: More names that the certificate must have.
+        type: list
+        elements: str
   loopback:
     description:
       - What to do with a C(endpoint) of O(certificates) that is a loopback address.
@@ -147,13 +169,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: One entry for each endpoint, in their order, those of O(endpoints) first.
+  description: One entry for each endpoint or file, in their order - O(endpoints), then O(certificates), then O(files).
   returned: always
   type: list
   elements: dict
   contains:
     host:
-      description: The name or address that was connected to.
+      description: The name or address that was connected to; null for files.
       type: str
       sample: www.example.ac.jp
     port:
@@ -167,6 +189,10 @@ results:
     starttls:
       description: The protocol that was spoken before TLS; null where TLS began at once.
       type: str
+    file:
+      description: The file that was judged, one of O(files); null for endpoints.
+      type: str
+      sample: /etc/upki/www.example.ac.jp/live/fullchain.pem
     address:
       description: The IP address that answered; null where none did.
       type: str
@@ -303,7 +329,7 @@ query_result:
 import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.campus.upki.plugins.module_utils import _requirements, _tls, _verify
+from ansible_collections.campus.upki.plugins.module_utils import _files, _requirements, _tls, _verify
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import count, reaches
 
@@ -318,7 +344,14 @@ ENDPOINT = {
     "certificate_sha256": {"type": "str"},
     "dns_names": {"type": "list", "elements": "str"},
 }
+FILE = {
+    "path": {"type": "path", "required": True},
+    "server_name": {"type": "str"},
+    "certificate_sha256": {"type": "str"},
+    "dns_names": {"type": "list", "elements": "str"},
+}
 ARGUMENTS = {
+    "files": {"type": "list", "elements": "dict", "options": FILE},
     "endpoints": {"type": "list", "elements": "dict", "options": ENDPOINT},
     "certificates": {"type": "list", "elements": "dict"},
     "loopback": {"type": "str", "choices": ["as_written", "by_name"], "default": "as_written"},
@@ -335,7 +368,7 @@ ARGUMENTS = {
 
 def main():
     module = AnsibleModule(
-        argument_spec=ARGUMENTS, required_one_of=[("endpoints", "certificates")], supports_check_mode=True
+        argument_spec=ARGUMENTS, required_one_of=[("endpoints", "certificates", "files")], supports_check_mode=True
     )
     _requirements.check(module)
     try:
@@ -354,15 +387,12 @@ def look(params, now):
     _verify.check_bounds(params["timeout"], params["parallel"])
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
-    return _verify.run(
-        _verify.endpoints_of(rows),
-        _tls.Trust(params["ca_file"]),
-        params["intermediates"],
-        now,
-        _verify.parse_warn_before(params["warn_before"]),
-        params["timeout"],
-        params["parallel"],
-    )
+    endpoints = _verify.endpoints_of(rows)
+    warn_before = _verify.parse_warn_before(params["warn_before"])
+    trust = _tls.Trust(params["ca_file"])
+    around = _verify.surroundings(trust, params["intermediates"], now, warn_before)
+    results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"])
+    return results + _files.run(params["files"] or [], around)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 """The way to TLS in ten protocols, with servers that agree, refuse, or misbehave."""
 
 import pytest
-
 from ansible_collections.campus.upki.plugins.module_utils import _starttls, _tls
 from ansible_collections.campus.upki.tests.unit import pki, tls_zoo
 

@@ -156,7 +156,8 @@ def trust(tmp_path):
 def run(rows, trust, **options):
     now = datetime.datetime.now(datetime.timezone.utc)
     settings = dict({"timeout": 5, "parallel": 8}, **options)
-    return _verify.run(_verify.endpoints_of(rows), trust, [], now, _verify.parse_warn_before("1/3"), **settings)
+    around = _verify.surroundings(trust, [], now, _verify.parse_warn_before("1/3"))
+    return _verify.run(_verify.endpoints_of(rows), trust, around, **settings)
 
 
 def test_many_endpoints_at_once_in_their_order(trust):

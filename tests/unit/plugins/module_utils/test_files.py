@@ -1,0 +1,212 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files judged without a connection: the same rules, stores, unreadable ones, and x509-limbo."""
+
+import datetime
+import json
+import lzma
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _files, _judge, _lifecycle, _verify, _x509
+from ansible_collections.campus.upki.tests.unit import pki
+
+NAME = "www.example.ac.jp"
+ROOT = pki.CA("Root")
+SUB = pki.CA("Sub", issuer=ROOT)
+LEAF = SUB.issue(NAME)
+CHAIN = pki.pem(LEAF, SUB.certificate)
+
+
+def around(roots=None, now=pki.NOW, warn_before="1/3"):
+    pem = pki.pem(ROOT.certificate) if roots is None else roots
+    return _judge.Surroundings(_verify.Anchors(pem), "roots.pem", [], now, _lifecycle.parse_renew_before(warn_before))
+
+
+def run(path, **options):
+    return _files.run([dict(options, path=str(path))], around())
+
+
+def codes(path, **options):
+    (result,) = run(path, **options)
+    return [row["code"] for row in result["findings"]]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content):
+        path = tmp_path / "fullchain.pem"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("ascii"))
+        return path
+
+    return write
+
+
+def test_a_right_file_has_no_finding(file):
+    (result,) = run(file(CHAIN), server_name=NAME)
+    assert result["findings"] == [] and result["ok"] is True
+    assert result["file"].endswith("fullchain.pem") and result["host"] is None and result["days_left"] == 197
+
+
+def test_the_summary_names_the_file(file):
+    path = file(CHAIN)
+    assert _verify.summary(run(path))[0].startswith("{0}: well, 197 days left".format(path))
+
+
+def test_a_key_in_the_file_is_passed_over(file):
+    assert codes(file(pki.key_pem(pki.key("any")).decode("ascii") + CHAIN)) == []
+
+
+def test_windows_line_ends_and_a_byte_order_mark(file):
+    assert codes(file(b"\xef\xbb\xbf" + CHAIN.replace("\n", "\r\n").encode("ascii"))) == []
+
+
+def test_the_same_rules_as_for_endpoints(file):
+    path = file(pki.pem(LEAF))
+    assert codes(path) == ["chain_incomplete"]
+    assert codes(path, server_name="other.example.ac.jp") == ["name_mismatch", "chain_incomplete"]
+    assert codes(path, dns_names=["x.example.ac.jp"]) == ["names_missing", "chain_incomplete"]
+    assert codes(path, certificate_sha256=_x509.sha256(LEAF).upper()) == ["chain_incomplete"]
+    assert codes(path, certificate_sha256="0" * 64) == ["unexpected_certificate", "chain_incomplete"]
+
+
+def test_der(file):
+    assert codes(file(pki.der(LEAF))) == ["chain_incomplete"]
+
+
+def test_a_store(tmp_path):
+    for name in ("b.example.ac.jp", NAME):
+        folder = tmp_path / name / "live"
+        folder.mkdir(parents=True)
+        (folder / "fullchain.pem").write_text(CHAIN, encoding="ascii")
+    (tmp_path / "pending-only").mkdir()
+    results = run(tmp_path)
+    assert [(row["server_name"], [one["code"] for one in row["findings"]]) for row in results] == [
+        ("b.example.ac.jp", ["name_mismatch"]),
+        (NAME, []),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b"", "neither in PEM nor in DER"),
+        (b"<!DOCTYPE html><html>", "neither in PEM nor in DER"),
+        (b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "base64"),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "no certificate"),
+        (b"\x30" * (4 * 1024 * 1024 + 1), "larger than 4 MB"),
+    ],
+    ids=["empty", "html", "base64", "request", "huge"],
+)
+def test_files_that_hold_no_certificate(file, content, word):
+    (result,) = run(file(content))
+    assert [row["code"] for row in result["findings"]] == ["file_unreadable"]
+    assert word in result["findings"][0]["message"] and result["ok"] is False and result["certificate"] is None
+
+
+def test_an_absent_file_and_an_empty_folder(tmp_path):
+    assert codes(tmp_path / "absent.pem") == ["file_unreadable"]
+    assert codes(tmp_path) == ["file_unreadable"]
+
+
+@pytest.mark.parametrize("place", [1, 100, 200, 400])
+def test_a_damaged_certificate_is_a_finding(file, place):
+    der = bytearray(pki.der(LEAF))
+    der[place] ^= 0xFF
+    assert codes(file(bytes(der))) != []
+
+
+def test_thousands_of_names(file):
+    leaf = SUB.issue(NAME, names=["n{0}.example.ac.jp".format(number) for number in range(5000)])
+    (result,) = run(file(pki.pem(leaf, SUB.certificate)), server_name=NAME)
+    assert [row["code"] for row in result["findings"]] == ["name_mismatch"]
+    assert len(result["findings"][0]["message"]) < 1500
+
+
+def test_a_nul_in_a_name_does_not_match(file):
+    leaf = SUB.issue("x.example.ac.jp", names=[NAME + "\0.evil.example"])
+    assert "name_mismatch" in codes(file(pki.pem(leaf, SUB.certificate)), server_name=NAME)
+
+
+# --- x509-limbo ----------------------------------------------------------------------------------------------
+
+# Cases where this judgement differs from the suite's, by design: the profile of a certificate is the CA's business,
+# clients do not refuse these, and an operator could not mend them. Each line says what the case asks for.
+ACCEPTED = {
+    "rfc5280::aki::critical-aki": "authorityKeyIdentifier marked critical",
+    "rfc5280::aki::intermediate-missing-aki": "no authorityKeyIdentifier",
+    "rfc5280::aki::leaf-missing-aki": "no authorityKeyIdentifier",
+    "rfc5280::aki::cross-signed-root-missing-aki": "no authorityKeyIdentifier",
+    "rfc5280::ca-empty-subject": "a CA without a subject",
+    "rfc5280::ee-critical-aia-invalid": "authorityInfoAccess marked critical",
+    "rfc5280::nc::nc-permits-invalid-dns-san": "a malformed dNSName that nobody asked for",
+    "rfc5280::nc::permitted-dns-match-noncritical": "name constraints not marked critical, as browsers accept",
+    "rfc5280::pc::ica-noncritical-pc": "policy constraints not marked critical",
+    "rfc5280::root-non-critical-basic-constraints": "basicConstraints of a root not marked critical",
+    "rfc5280::san::noncritical-with-empty-subject": "subjectAltName not marked critical beside an empty subject",
+    "rfc5280::san::underscore-dns": "an underscore in a name",
+    "rfc5280::serial::negative": "serial number below zero",
+    "rfc5280::serial::too-long": "serial number over 20 bytes",
+    "rfc5280::serial::zero": "serial number zero, as Security Communication RootCA2 has",
+    "rfc5280::ski::intermediate-missing-ski": "no subjectKeyIdentifier",
+    "rfc5280::ski::root-missing-ski": "no subjectKeyIdentifier",
+    "webpki::aki::root-with-aki-all-fields": "the root's authorityKeyIdentifier",
+    "webpki::aki::root-with-aki-missing-keyidentifier": "the root's authorityKeyIdentifier",
+    "webpki::aki::root-with-aki-ski-mismatch": "the root's authorityKeyIdentifier",
+    "webpki::ca-as-leaf": "a CA certificate for a server: a warning here",
+    "webpki::ee-basicconstraints-ca": "a CA certificate for a server: a warning here",
+    "webpki::cn::case-mismatch": "a CN that is not among the names; the CN does not count",
+    "webpki::cn::ipv4-hex-mismatch": "a CN that is not among the names",
+    "webpki::cn::ipv4-leading-zeros-mismatch": "a CN that is not among the names",
+    "webpki::cn::ipv6-non-rfc5952-mismatch": "a CN that is not among the names",
+    "webpki::cn::ipv6-uncompressed-mismatch": "a CN that is not among the names",
+    "webpki::cn::ipv6-uppercase-mismatch": "a CN that is not among the names",
+    "webpki::cn::not-in-san": "a CN that is not among the names",
+    "webpki::cn::punycode-not-in-san": "a CN that is not among the names",
+    "webpki::cn::utf8-vs-punycode-mismatch": "a CN that is not among the names",
+    "webpki::eku::ee-anyeku": "anyExtendedKeyUsage",
+    "webpki::eku::ee-critical-eku": "extended key usage marked critical",
+    "webpki::eku::ee-without-eku": "no extended key usage",
+    "webpki::eku::root-has-eku": "a root with an extended key usage",
+    "webpki::forbidden-rsa-key-not-divisible-by-8-in-leaf": "RSA 2052 bit",
+    "webpki::forbidden-rsa-not-divisible-by-8-in-root": "RSA 2052 bit",
+    "webpki::san::public-suffix-multi-label-wildcard-san": "wildcards of public suffixes; no list is carried along",
+    "webpki::san::public-suffix-private-namespace-wildcard-san": "wildcards of public suffixes",
+    "webpki::san::san-critical-with-nonempty-subject": "subjectAltName marked critical",
+}
+UNSUPPORTED = {"has-crl", "max-chain-depth"}
+
+
+@pytest.fixture(scope="module")
+def limbo(shared):
+    path = shared.parent / "suites" / "limbo.json.xz"
+    if not path.is_file():
+        pytest.skip("x509-limbo is not at {0}".format(path))
+    with lzma.open(str(path)) as stream:
+        return json.loads(stream.read().decode("utf-8"))["testcases"]
+
+
+def moment(text):
+    if not text:
+        return datetime.datetime.now(datetime.timezone.utc)
+    text = text.replace("+00:00", "").replace("Z", "").split(".")[0]
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=datetime.timezone.utc)
+
+
+def refused(case, folder):
+    path = folder / "limbo.pem"
+    path.write_text("".join([case["peer_certificate"]] + case["untrusted_intermediates"]), encoding="ascii")
+    name = (case["expected_peer_name"] or {}).get("value")
+    surroundings = around("".join(case["trusted_certs"]), moment(case["validation_time"]), "1/1000")
+    (result,) = _files.run([{"path": str(path), "server_name": name}], surroundings)
+    return not result["ok"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_x509_limbo(limbo, tmp_path):
+    cases = [one for one in limbo if one["validation_kind"] == "SERVER" and not UNSUPPORTED & set(one["features"])]
+    assert len(cases) > 180
+    wrong = {one["id"]: one for one in cases if refused(one, tmp_path) is (one["expected_result"] == "SUCCESS")}
+    assert sorted(set(wrong) - set(ACCEPTED)) == []
+    assert [name for name, one in wrong.items() if one["importance"] in ("critical", "high")] == []
+    # Nothing that the suite holds to be right is called wrong here.
+    assert [name for name, one in wrong.items() if one["expected_result"] == "SUCCESS"] == []
