@@ -12,7 +12,7 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 
 # Beginnings of the issuer's CN that mean "issued by UPKI". Every CA of the service since G2 is called so.
 ISSUERS = ("NII Open Domain CA",)
-ENDPOINT = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:\[\]/]+))(?::(?P<port>\d{1,5}))?$")
+ENDPOINT = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|(?P<host>[^\s:\[\]/]+))(?::(?P<port>\d{1,5}))?$")
 
 
 def facts(certificate, source, generation=None, issuers=ISSUERS):

@@ -443,6 +443,7 @@ def _from_live(wanted, facts, now, renew_before):
     if code in ("live", "adopted"):
         warnings.extend(_live_warnings(wanted, live))
         return Decision("none", "live", code, reason, warnings=warnings)
+    warnings.extend(_manager_warnings(wanted["flat"]))
     kind, kind_code, kind_reason, replaced = kind_of(wanted, facts["olds"])
     state = "renewing" if live and now < live["not_after"] else "pending"
     serial = wanted.get("serial") if kind_code == "kind_given" else (replaced or {}).get("serial")
@@ -481,6 +482,21 @@ def _due(wanted, facts, now, renew_before):
         live["source"], day(live["not_after"]), day(at)
     )
     return ("live" if live["generation"] else "adopted"), reason
+
+
+def _manager_warnings(view):
+    """Columns 8 and 9 may be empty; the CA's mails address the manager by them."""
+    empty = [item for key, item in COMPARED if key in ("manager_name", "manager_affiliation") and not view.get(key)]
+    if not empty:
+        return []
+    return [
+        warning(
+            "manager_empty",
+            "{0} is not given; the CA's mails address the manager by it, so it is better filled in.".format(
+                " and ".join(empty)
+            ),
+        )
+    ]
 
 
 def _live_warnings(wanted, live):

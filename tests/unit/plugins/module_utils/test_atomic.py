@@ -78,7 +78,7 @@ def test_a_file_gets_the_wanted_owner(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "owner, group, code", [("no-such-user", None, "user_unknown"), (None, "no-such", "group_unknown")]
+    "owner, group, code", [("no-such", None, "user_unknown"), (None, "no-such", "group_unknown")]
 )
 def test_unknown_owner(owner, group, code):
     with pytest.raises(UpkiError) as caught:

@@ -390,3 +390,10 @@ def test_iso_and_back():
     assert _lifecycle.parse_iso(_lifecycle.iso(when)) == when
     assert _lifecycle.parse_iso("yesterday") is None
     assert _lifecycle.parse_iso(None) is None
+
+
+def test_an_application_without_the_managers_name_is_possible_but_not_good():
+    view = _lifecycle.flat(NAME, SUBJECT, [], "p384", "nginx", {"email": "a@example.ac.jp"})
+    found = decide(wanted(flat=view))
+    assert (found.action, codes(found)) == ("request", ["manager_empty"])
+    assert "manager.name and manager.affiliation" in found.warnings[0]["message"]
