@@ -145,6 +145,7 @@ def many_names(count: int, length: int) -> str:
     return ",".join(f"dNSName=n{number}{'x' * length}.example.ac.jp" for number in range(count))
 
 
+OU_ORDER = ("C", "ST", "L", "O", "OU", "CN")
 NUMBERED: list[tuple[int, str, Callable[[], list[list[str]]]]] = [
     (201, "server_issue", lambda: [make.issue(c1="")]),
     (201, "server_issue", lambda: [make.issue(c2="")]),
@@ -185,7 +186,6 @@ NUMBERED: list[tuple[int, str, Callable[[], list[list[str]]]]] = [
     (371, "server_issue", lambda: [make.issue(c7=make.body(make.request(make.subject(order=OU_ORDER, OU="Center"))))]),
     (371, "acme_create", lambda: [make.acme_create(c1=make.dn(O="U,OU=Center"))]),
 ]
-OU_ORDER = ("C", "ST", "L", "O", "OU", "CN")
 
 
 def numbers(codes: Iterable[Any]) -> set[int]:
