@@ -389,14 +389,14 @@ def test_answer_212_is_fed_back(store):
     found = row(store, entry)
     for one in (planned, found):
         assert (one["changed"], one["action"], one["reason_code"]) == (True, "amend", "kind_given")
-        assert (one["kind"], one["record"]["kind"], one["record"]["serial"]) == ("server_renew",) * 2 + ("1683999266",)
+        assert (one["kind"], one["record"]["kind"], one["record"]["serial"]) == ("server_renew",) * 2 + ("1682982434",)
         assert one["csr"] == first["csr"]
     again = row(store, entry)
     assert (again["changed"], again["record"]) == (False, found["record"])
     generation = Store(store).certificate(NAME).pending
     assert generation.meta["amended"] == [{"kind": "server_issue", "serial": None}]
     with open(generation.file("request.tsv"), "rb") as stream:
-        assert _tsv.parse(stream.read(), "server_renew")[0][0]["serial"] == "1683999266"
+        assert _tsv.parse(stream.read(), "server_renew")[0][0]["serial"] == "1682982434"
 
 
 def test_what_was_fed_back_is_used_once(store):
