@@ -209,15 +209,15 @@ def place(result):
     return text if result["server_name"] in (None, result["host"]) else "{0} ({1})".format(result["server_name"], text)
 
 
-def summary(results):
-    """Lines for a person: each endpoint's state, what to do, and a last line with the verdict."""
+def summary(results, steps=()):
+    """Lines for a person: each endpoint's state, what to do, what remains, and a last line with the verdict."""
     lines = []
     for result in sorted(results, key=_rank):
         lines.append("{0}: {1}".format(place(result), _state(result)))
         for row in sorted(result["findings"], key=lambda row: SEVERITIES.index(row["severity"])):
             lines.append("  {0} {1}: {2}".format(row["severity"], row["code"], row["message"]))
             lines.append("    → {0}".format(row["fix"]))
-    return lines + [verdict(results)]
+    return lines + list(steps) + [verdict(results, steps)]
 
 
 def _rank(result):
@@ -237,16 +237,50 @@ def _state(result):
     return text + (", " + result["tls_version"] if result["tls_version"] else "")
 
 
-def verdict(results):
+def verdict(results, steps=()):
     """The last line."""
     counts = count(all_findings(results))
     if not results:
         return "No endpoint was looked at."
-    if not counts["error"] and not counts["warning"]:
-        return "All is well: {0} looked at, nothing to do.".format(_plural(len(results), "endpoint"))
-    return "{0} looked at: {1}, {2}. Do what the arrows say, most urgent first.".format(
-        _plural(len(results), "endpoint"), _plural(counts["error"], "error"), _plural(counts["warning"], "warning")
-    )
+    looked = _plural(len(results), "endpoint")
+    if counts["error"] or counts["warning"]:
+        return "{0} looked at: {1}, {2}. Do what the arrows say, most urgent first.".format(
+            looked, _plural(counts["error"], "error"), _plural(counts["warning"], "warning")
+        )
+    if steps:
+        return "All is well: {0} looked at. What remains for you stands above.".format(looked)
+    return "All is well: {0} looked at, nothing to do.".format(looked)
+
+
+def next_steps(results, expected):
+    """What remains for a person after a renewal: the old certificate is not revoked by itself.
+
+    expected: what campus.upki.info returned. A replaced certificate counts while it is still valid, and only once its
+    successor is what the endpoint serves.
+    """
+    served = {row["certificate"]["sha256"] for row in results if row["certificate"]}
+    steps = []
+    for certificate in expected or []:
+        live = certificate.get("live") or {}
+        if live.get("sha256") in served:
+            steps += [_tell(certificate["name"], row) for row in _replaced(certificate, live)]
+    return steps
+
+
+def _replaced(certificate, live):
+    rows = [row for row in certificate.get("generations") or [] if row.get("role") == "old" and row.get("serial")]
+    rows = [row for row in rows if (row.get("days_left") or 0) >= 0 and row["serial"] != live.get("serial")]
+    before = live.get("replaces") or {}
+    if before.get("serial") and before["serial"] not in [row["serial"] for row in rows]:
+        rows.append(before)
+    return rows
+
+
+def _tell(name, row):
+    return (
+        "Tell the IT centre that {0} has been replaced, so that the old certificate with serial {1} (valid until {2}) "
+        "is revoked; if this was done already, nothing remains."
+    ).format(name, row["serial"], str(row.get("not_after"))[:10])
 
 
 def _plural(number, word):

@@ -86,7 +86,7 @@ options:
   expected:
     description:
       - What the store on the server says, RV(campus.upki.info#module:certificates). For each of O(certificates) the
-        live certificate of this list must be the one served.
+        live certificate of this list must be the one served. RV(next_steps) is made from it.
     type: list
     elements: dict
   ca_file:
@@ -315,6 +315,13 @@ counts:
   returned: always
   type: dict
   sample: {error: 1, warning: 0, info: 0}
+next_steps:
+  description:
+    - What remains for a person although the endpoints are well, from O(expected). After a renewal, that the IT centre
+      is to be told which old certificate to revoke.
+  returned: always
+  type: list
+  elements: str
 summary:
   description: Lines for a person, the most urgent endpoint first, the verdict last.
   returned: always
@@ -376,7 +383,14 @@ def main():
     except UpkiError as error:
         module.fail_json(**error.result())
     findings = _verify.all_findings(results)
-    answer = {"changed": False, "results": results, "counts": count(findings), "summary": _verify.summary(results)}
+    steps = _verify.next_steps(results, module.params["expected"])
+    answer = {
+        "changed": False,
+        "results": results,
+        "counts": count(findings),
+        "next_steps": steps,
+        "summary": _verify.summary(results, steps),
+    }
     if reaches(findings, module.params["fail_on"]):
         module.fail_json(msg="\n".join(answer["summary"]), reason_code="findings", **answer)
     module.exit_json(**answer)

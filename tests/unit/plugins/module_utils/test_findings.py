@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The table of findings."""
 
+import pathlib
+import re
 import string
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _findings
 
+DOCS = pathlib.Path(__file__).resolve().parents[4] / "docs"
 VARIANTS = [(code, variant) for code, row in sorted(_findings.FINDINGS.items()) for variant in sorted(row["variants"])]
 
 
@@ -39,3 +42,22 @@ def test_count_and_reaches():
     assert _findings.reaches([warning], "warning")
     assert not _findings.reaches([error], "never")
     assert not _findings.reaches([{"severity": "info"}], "warning")
+
+
+def test_the_page_says_what_the_table_says():
+    """docs/findings.md is written by scripts/findings_page.py; run that after a change of the table."""
+    page = DOCS / "findings.md"
+    if not page.is_file():
+        pytest.skip("no docs/findings.md beside these tests (an installed collection)")
+    text = page.read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    assert sorted(sections) == sorted(_findings.FINDINGS)
+    for code, row in _findings.FINDINGS.items():
+        assert row["meaning"] in sections[code] and row["by_hand"] in sections[code]
+        assert "Severity: {0}.".format(row["severity"]) in sections[code]
+        for message, fix in row["variants"].values():
+            assert shown(message) in sections[code] and shown(fix) in sections[code]
+
+
+def shown(template):
+    return re.sub(r"\{(\w+)\}", lambda match: match.group(1).upper().replace("_", " "), template)

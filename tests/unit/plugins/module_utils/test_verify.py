@@ -216,3 +216,48 @@ def test_errors_come_first_and_are_counted_last():
 def test_an_endpoint_without_a_certificate():
     lines = _verify.summary([result("192.0.2.7", ("error", "timeout"), certificate=None, days_left=None)])
     assert lines[0] == "192.0.2.7:443: no certificate seen"
+
+
+# --- what remains --------------------------------------------------------------------------------------------
+
+
+def stored(*generations, **live):
+    return [
+        {"name": "a.example", "live": dict({"sha256": "ab" * 32, "serial": "2"}, **live), "generations": generations}
+    ]
+
+
+OLD = {"role": "old", "serial": "1", "days_left": 20, "not_after": "2026-12-12T00:00:00Z"}
+SERVED = [result("a.example", certificate={"not_after": "2027-01-01T00:00:00Z", "sha256": "ab" * 32})]
+
+
+def test_after_a_renewal_the_it_centre_is_to_be_told():
+    (step,) = _verify.next_steps(SERVED, stored(OLD))
+    assert "Tell the IT centre that a.example has been replaced" in step
+    assert "serial 1 (valid until 2026-12-12)" in step
+    lines = _verify.summary(SERVED, [step])
+    assert lines[-2:] == [step, "All is well: 1 endpoint looked at. What remains for you stands above."]
+
+
+def test_a_certificate_from_before_the_store_is_told_too():
+    before = {"serial": "7", "not_after": "2026-12-24T00:00:00Z"}
+    (step,) = _verify.next_steps(SERVED, stored(replaces=before))
+    assert "serial 7 (valid until 2026-12-24)" in step
+    assert len(_verify.next_steps(SERVED, stored(OLD, replaces=dict(before, serial="1")))) == 1
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        None,
+        stored(),
+        stored(dict(OLD, days_left=-1)),
+        stored(dict(OLD, role="unused", serial=None)),
+        stored(dict(OLD, role="live")),
+        stored(OLD, sha256="cd" * 32),
+        [{"name": "a.example", "live": None, "generations": [OLD]}],
+    ],
+    ids=["no store", "first", "ended", "unused", "live", "not served yet", "not live"],
+)
+def test_nothing_remains(expected):
+    assert _verify.next_steps(SERVED, expected) == []
