@@ -13,6 +13,16 @@ def inventory(path, names, now):
     return [_entry(store.certificate(name), _lifecycle.moment(now)) for name in names or store.names()]
 
 
+def warnings(path, rows):
+    """Lines for a person: all that is wrong with the names, and with the store as a whole."""
+    lines = [
+        "{0}: {1} {2}".format(row["name"], found["message"], found.get("fix", "")).rstrip()
+        for row in rows
+        for found in row["problems"] + row["warnings"]
+    ]
+    return lines + [found["message"] for found in _health.store_warnings(path)]
+
+
 def _entry(slot, now):
     generations = slot.generations()
     problems = _health.problems(slot)
@@ -159,7 +169,7 @@ def _warnings(slot, live, now):
                 ),
             )
         )
-    found.extend(_facts.leftover_warnings(slot) + _health.store_warnings(slot.store.path))
+    found.extend(_facts.leftover_warnings(slot))
     for generation in _facts.orphans(slot):
         found.append(
             _lifecycle.warning(

@@ -219,12 +219,13 @@ class Request(object):
 
     def _result(self, plans):
         rows = [self._row(plan) for plan in plans]
-        result = {
+        warn = ["{0}: {1}".format(row["name"], found["message"]) for row in rows for found in row["warnings"]]
+        return {
             "changed": any(row["changed"] for row in rows),
             "certificates": rows,
             "diff": _diff(plans, rows),
+            "warn": warn + [found["message"] for found in _health.store_warnings(self.store.path)],
         }
-        return result
 
     def _row(self, plan):
         decision, changed = plan.decision, plan.decision.action != "none"
@@ -247,9 +248,7 @@ class Request(object):
             "spki_sha256": generation.spki_sha256() if generation else None,
             "generation": generation.id if generation else None,
             "leftovers": plan.slot.leftovers(),
-            "warnings": decision.warnings
-            + _facts.leftover_warnings(plan.slot)
-            + _health.store_warnings(self.store.path),
+            "warnings": decision.warnings + _facts.leftover_warnings(plan.slot),
         }
         row.update(self._dates(live))
         return row

@@ -235,9 +235,8 @@ def main():
         rows = _inventory.inventory(module.params["store"], module.params["names"], time.time())
     except UpkiError as error:
         module.fail_json(**error.result())
-    for row in rows:
-        for found in row["problems"] + row["warnings"]:
-            module.warn("{0}: {1} {2}".format(row["name"], found["message"], found.get("fix", "")).rstrip())
+    for text in _inventory.warnings(module.params["store"], rows):
+        module.warn(text)
     module.exit_json(changed=False, certificates=rows)
 
 

@@ -399,9 +399,8 @@ def main():
         result = _request.Request(module.params, time.time(), module.check_mode).run()
     except UpkiError as error:
         module.fail_json(**error.result())
-    for row in result["certificates"]:
-        for warning in row["warnings"]:
-            module.warn("{0}: {1}".format(row["name"], warning["message"]))
+    for text in result.pop("warn"):
+        module.warn(text)
     module.exit_json(**result)
 
 
