@@ -14,11 +14,12 @@ PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "findings.md"
 INTRODUCTION = """\
 # What campus.upki.verify finds, and how to mend it
 
-Written by `scripts/findings_page.py` from the table in `plugins/module_utils/_findings.py`; change that table, not this page.
+Written by `scripts/findings_page.py` from the table in `plugins/module_utils/_findings.py`; change the table, not this.
 
-Each finding has a stable `code`, a `severity`, a `message` with the values seen and expected, and a `fix`. The task fails from
-severity `error` on; `fail_on: warning` and `fail_on: never` change that. Below, words in capitals stand for the values. In the
-commands, put your own HOST, PORT and NAME (the server name), and add `-starttls PROTOCOL` for mail and directory servers.
+Each finding has a stable `code`, a `severity`, a `message` with the values seen and expected, and a `fix`. The task
+fails from severity `error` on; `fail_on: warning` and `fail_on: never` change that. Below, words in capitals stand for
+the values. In the commands, put your own HOST, PORT and NAME (the server name), and add `-starttls PROTOCOL` for mail
+and directory servers.
 
 What is not examined: cipher suites (use testssl.sh or sslyze), web pages and headers.
 """

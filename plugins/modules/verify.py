@@ -119,6 +119,28 @@ options:
     type: str
     choices: [error, warning, never]
     default: error
+  reports:
+    description:
+      - Files to write the results to, on the machine where the module runs. Each is replaced in one step.
+      - They follow every run and do not count as a change; in check mode none is written.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      format:
+        description:
+          - V(json) - RV(results) and RV(counts).
+          - V(csv) - one line for each endpoint.
+          - V(junit) - JUnit XML with one test case for each endpoint.
+          - V(prometheus) - text for node_exporter's textfile collector, with the names of x509-certificate-exporter and
+            blackbox_exporter. The expiry stays when an endpoint is not well, beside C(upki_endpoint_valid 0).
+        type: str
+        required: true
+        choices: [csv, json, junit, prometheus]
+      path:
+        description: The file; its folder must exist.
+        type: path
+        required: true
   query:
     description:
       - JMESPath expression over the whole result, put as RV(query_result) beside it.
@@ -131,7 +153,7 @@ attributes:
     support: full
   diff_mode:
     support: none
-    details: Nothing is ever changed.
+    details: Nothing on any server is ever changed.
   idempotent:
     support: full
 requirements:
@@ -336,7 +358,7 @@ query_result:
 import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.campus.upki.plugins.module_utils import _files, _requirements, _tls, _verify
+from ansible_collections.campus.upki.plugins.module_utils import _files, _reports, _requirements, _tls, _verify
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import count, reaches
 
@@ -357,6 +379,10 @@ FILE = {
     "certificate_sha256": {"type": "str"},
     "dns_names": {"type": "list", "elements": "str"},
 }
+REPORT = {
+    "format": {"type": "str", "required": True, "choices": ["csv", "json", "junit", "prometheus"]},
+    "path": {"type": "path", "required": True},
+}
 ARGUMENTS = {
     "files": {"type": "list", "elements": "dict", "options": FILE},
     "endpoints": {"type": "list", "elements": "dict", "options": ENDPOINT},
@@ -369,6 +395,7 @@ ARGUMENTS = {
     "timeout": {"type": "float", "default": 10.0},
     "parallel": {"type": "int", "default": 32},
     "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
+    "reports": {"type": "list", "elements": "dict", "options": REPORT, "default": []},
     "query": {"type": "str"},
 }
 
@@ -380,6 +407,8 @@ def main():
     _requirements.check(module)
     try:
         results = look(module.params, datetime.datetime.now(datetime.timezone.utc))
+        if not module.check_mode:
+            _reports.write(module.params["reports"], results)
     except UpkiError as error:
         module.fail_json(**error.result())
     findings = _verify.all_findings(results)
@@ -399,6 +428,7 @@ def main():
 def look(params, now):
     """The results for the module's options."""
     _verify.check_bounds(params["timeout"], params["parallel"])
+    _reports.check(params["reports"])
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
     endpoints = _verify.endpoints_of(rows)

@@ -83,3 +83,23 @@ def test_fail_on(ca_file, fail_on, failed):
 def test_wrong_options(arguments, word):
     answer = run(**arguments)
     assert answer["failed"] is True and word in answer["msg"]
+
+
+@pytest.mark.parametrize("check, written", [(False, ["r.json", "r.prom"]), (True, [])])
+def test_reports(tmp_path, ca_file, check, written):
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    reports = [
+        {"format": "json", "path": str(folder / "r.json")},
+        {"format": "prometheus", "path": str(folder / "r.prom")},
+    ]
+    answer = run(check, endpoints=[{"host": "127.0.0.1", "port": 1}], ca_file=ca_file, reports=reports, fail_on="never")
+    assert answer["changed"] is False and sorted(os.listdir(str(folder))) == written
+
+
+def test_files(tmp_path, ca_file):
+    path = tmp_path / "fullchain.pem"
+    path.write_text(pki.pem(LEAF, SUB.certificate), encoding="ascii")
+    answer = run(files=[{"path": str(path), "server_name": NAME}], ca_file=ca_file)
+    assert answer["results"][0]["file"] == str(path)
+    assert [row["code"] for row in answer["results"][0]["findings"]] == ["lifetime_too_long"]
