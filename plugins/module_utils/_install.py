@@ -8,18 +8,27 @@ Everything is decided before anything changes: one faulty certificate stops all 
 import collections
 import datetime
 
-from ansible_collections.campus.upki.plugins.module_utils import _preflight, _probe, _servers, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _links,
+    _preflight,
+    _probe,
+    _prune,
+    _servers,
+    _swap,
+    _x509,
+)
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 
 UTC = datetime.timezone.utc
 DEFAULT_ENDPOINT = "127.0.0.1:443"
+KEEP = 3  # generations of each certificate
 
 # What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
 Candidate = collections.namedtuple("Candidate", "certificate chain file error notices")
 # What to do for one certificate. action: swap, reload or none.
 # before: what was live, as text for diff mode.
-Plan = collections.namedtuple("Plan", "item slot action generation candidate result before")
+Plan = collections.namedtuple("Plan", "item slot action generation candidate result before previous")
 
 
 def run(params, check_mode=False, now=None):
@@ -40,7 +49,8 @@ class Job(object):
         self.wait = params.get("wait") or _swap.WAIT
         self.store = Store(params["store"])
         self.table = _servers.merged(params.get("servers"))
-        self.items = [_item(entry, self.table) for entry in params["certificates"]]
+        self.keep = params.get("keep") or KEEP
+        self.items = [_item(entry, self.table, self.store.path) for entry in params["certificates"]]
         self.candidates = [_candidate(entry) for entry in params.get("candidates") or []]
         self.unusable = params.get("unusable") or []
         self.others = params.get("others") or []
@@ -75,6 +85,8 @@ class Job(object):
     def plan(self, item):
         slot = self.store.certificate(item["name"])
         pending, live = slot.pending, slot.live
+        if item["state"] == "previous":
+            return self.previous_plan(item, slot, live)
         if pending is not None:
             chosen = self.choose(item, pending)
             if chosen is not None:
@@ -155,14 +167,40 @@ class Job(object):
         result["generation"] = pending.id
         result["notices"] = chosen.notices
         before = fields(_standing(live)) if live is not None else ""
-        return Plan(item, slot, "swap", pending, chosen, result, before)
+        return Plan(item, slot, "swap", pending, chosen, result, before, live)
+
+    def previous_plan(self, item, slot, live):
+        """Back by hand to the complete generation before the live one."""
+        older = [
+            one for one in slot.generations() if live is not None and one.id < live.id and one.has("fullchain.pem")
+        ]
+        if not older:
+            raise UpkiError(
+                "no_previous",
+                "There is no generation of '{0}' before the live one ({1}).".format(
+                    item["name"], live.id if live is not None else "there is none"
+                ),
+                "Look at what is there with campus.upki.info.",
+            )
+        target = older[-1]
+        chosen = _standing(target)
+        if chosen is None:
+            raise UpkiError(
+                "certificate_broken", "The generation '{0}' has no readable certificate.".format(target.path)
+            )
+        _preflight.check(chosen, [item["name"]], target.spki_sha256(), self.now)
+        _preflight.load_files(target.file("fullchain.pem"), target.key_path)
+        reason = "Asked to go back from the generation {0}.".format(live.id)
+        result = self.result(item, "live", chosen, "went_back", reason, True)
+        result["generation"] = target.id
+        return Plan(item, slot, "swap", target, chosen, result, fields(_standing(live)), live)
 
     def quiet_plan(self, item, slot, live, pending):
         """Nothing to install; perhaps a reload that was lost."""
         if live is None:
             state = "pending" if pending is not None else "absent"
             code, reason = ("waiting", _since(pending)) if pending is not None else ("no_request", NO_REQUEST)
-            return Plan(item, slot, "none", None, None, self.result(item, state, None, code, reason, False), "")
+            return Plan(item, slot, "none", None, None, self.result(item, state, None, code, reason, False), "", None)
         standing = _standing(live)
         state = "renewing" if pending is not None else "live"
         if pending is None and standing is not None and self.now > _x509.not_after(standing.certificate):
@@ -171,9 +209,13 @@ class Job(object):
         action = "none"
         if item["server"] and standing is not None:
             action, code, reason = self.compare_wire(item, slot, live, standing, code, reason)
+        wrong = [row["path"] for row in item["links"] if live.has("fullchain.pem") and _links.differs(row, slot, live)]
+        if wrong:
+            action, code = "reload", "links"
+            reason = "Not as it should be: {0}.".format(", ".join("'{0}'".format(path) for path in wrong))
         result = self.result(item, state, standing, code, reason, action == "reload")
         result["generation"] = live.id
-        return Plan(item, slot, action, live, standing, result, "")
+        return Plan(item, slot, action, live, standing, result, "", None)
 
     def compare_wire(self, item, slot, live, standing, code, reason):
         verdict, seen = _swap.served(_swap_item(item, slot, live, standing))
@@ -207,6 +249,7 @@ class Job(object):
             "chain": [_link(one) for one in chosen.chain] if chosen is not None else [],
             "file": None,
             "notices": [],
+            "pruned": [],
         }
 
     def ignored(self, plans):
@@ -245,24 +288,30 @@ class Job(object):
         ]
 
     def carry_out(self, groups):
+        """Write all files first, then swap server by server, then let old generations go."""
+        arrived = [plan for _server, what, members in groups if what == "swap" for plan in members]
+        for plan in arrived:
+            if plan.item["state"] != "previous":
+                self.complete(plan)
         done = []
-        for _server, what, members in groups:
-            if what == "swap":
-                for plan in members:
-                    self.complete(plan)
         for server, what, members in groups:
-            items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
-            try:
-                if what == "swap":
-                    _swap.swap(items, server, self.wait)
-                else:
-                    _swap.repair(items, server, self.wait)
-            except UpkiError as error:
-                error.details.setdefault("concerned", [item.name for item in items])
-                error.details["done"] = done
-                error.details["changed"] = bool(done) or not error.details.get("rolled_back", True)
-                raise
-            done.extend(item.name for item in items)
+            self.carry_out_group(server, what, members, done)
+            done.extend(plan.item["name"] for plan in members)
+        for plan in arrived:
+            plan.result["pruned"] = _prune.prune(plan.slot, self.keep, plan.previous)
+
+    def carry_out_group(self, server, what, members, done):
+        items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
+        try:
+            if what == "swap":
+                _swap.swap(items, server, self.wait)
+            else:
+                _swap.repair(items, server, self.wait)
+        except UpkiError as error:
+            error.details.setdefault("concerned", [item.name for item in items])
+            error.details["done"] = list(done)
+            error.details["changed"] = bool(done) or not error.details.get("rolled_back", True)
+            raise
 
     @staticmethod
     def complete(plan):
@@ -319,10 +368,12 @@ def _standing(generation):
 
 
 def _swap_item(item, slot, generation, chosen):
-    return _swap.Item(item["name"], slot, generation, _x509.der(chosen.certificate), item["address"], item["starttls"])
+    return _swap.Item(
+        item["name"], slot, generation, _x509.der(chosen.certificate), item["address"], item["starttls"], item["links"]
+    )
 
 
-def _item(entry, table):
+def _item(entry, table, store):
     """One entry of the option `certificates`, checked."""
     server = entry.get("server") or ""
     if server and server not in table:
@@ -340,6 +391,8 @@ def _item(entry, table):
         "endpoint": endpoint,
         "address": address,
         "starttls": "" if starttls == "none" else starttls,
+        "links": _links.checked(entry.get("links") or [], name, store),
+        "state": entry.get("state") or "latest",
     }
 
 

@@ -69,8 +69,8 @@ def _names(chosen, wanted, _spki, _now):
             "names_missing",
             message,
             (
-                "If the name was in the application, ask the IT centre; if it was added later, take it out of dns_names "
-                "until the next renewal."
+                "If the name was in the application, ask the IT centre; if it was added later, take it out of "
+                "dns_names until the next renewal."
             ),
         )
     return None

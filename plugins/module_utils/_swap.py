@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from ansible_collections.campus.upki.plugins.module_utils import _probe, _servers, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _links, _probe, _servers, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 WAIT = 15  # seconds for the port to serve the new certificate after the reload
@@ -24,8 +24,8 @@ PAUSE = 0.2
 CONFIRMATIONS = 3  # answers in a row: an old worker may still take a connection after a new one did
 OUTPUT = 2000  # characters of a command's output in a message
 
-# endpoint: (host, port) or None when there is nothing to look at. leaf: DER that must be served.
-Item = collections.namedtuple("Item", "name slot generation leaf endpoint starttls")
+# endpoint: (host, port) or None when there is nothing to look at. leaf: DER that must be served. links: of _links.py.
+Item = collections.namedtuple("Item", "name slot generation leaf endpoint starttls links")
 Outcome = collections.namedtuple("Outcome", "ok text")
 
 
@@ -207,24 +207,45 @@ def swap(items, server, wait=WAIT):
     """Make the items' generations live, together. items share one server (None: only the flip)."""
     with undisturbed():
         seen = before_flip(items, server)
-        flipped = []
+        flipped, undos = [], []
         try:
             for item in items:
                 flipped.append((item, item.slot.live))
                 item.slot.flip(item.generation)
+            _place(items, undos)
             if server is not None:
                 test(server)
                 reload_server(server)
                 look(items, wait)
         except UpkiError as error:
-            raise _rolled_back(error, flipped, seen, server, wait)
+            raise _rolled_back(error, flipped, undos, seen, server, wait)
         for item in items:
-            item.slot.clear_pending()
+            if item.slot.link("pending") == item.generation.id:
+                item.slot.clear_pending()
 
 
-def _rolled_back(error, flipped, seen, server, wait):
+def _place(items, undos):
+    for item in items:
+        for row in item.links:
+            undo = _links.place(row, item.slot, item.generation)
+            if undo is not None:
+                undos.append((row["path"], undo))
+
+
+def _unplace(undos):
+    """Put the links back. Returns what failed, as sentences."""
+    problems = []
+    for path, undo in reversed(undos):
+        try:
+            undo()
+        except UpkiError as error:
+            problems.append("'{0}' could not be put back: {1}".format(path, error))
+    return problems
+
+
+def _rolled_back(error, flipped, undos, seen, server, wait):
     """Undo the flips; the error with what became of it."""
-    notes = []
+    notes = _unplace(undos)
     for item, previous in reversed(flipped):
         try:
             if item.slot.link("live") == item.generation.id:
@@ -266,11 +287,20 @@ def _back_on_the_wire(flipped, seen, server, wait):
 
 
 def repair(items, server, wait=WAIT):
-    """Live on disk, another leaf on the wire (a lost reload): test, reload, look. Nothing is flipped."""
+    """Live on disk, but another leaf on the wire (a lost reload) or in a link: place, test, reload, look. No flip."""
     with undisturbed():
-        test(server)
-        reload_server(server)
-        look(items, wait)
+        undos = []
+        try:
+            _place(items, undos)
+            if server is not None:
+                test(server)
+                reload_server(server)
+                look(items, wait)
+        except UpkiError as error:
+            problems = _unplace(undos)
+            error.details["rolled_back"] = not problems
+            error.message += "".join(" {0}.".format(problem) for problem in problems)
+            raise
 
 
 def served(item):

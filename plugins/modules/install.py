@@ -68,6 +68,55 @@ options:
             143 imap, 389 ldap, 5432 postgres and so on).
         type: str
         choices: [none, smtp, imap, pop3, ldap, ftp, nntp, sieve, postgres, mysql, xmpp]
+      links:
+        description:
+          - Fixed paths that an existing configuration names. A symlink into the live generation, or a copy where a
+            service cannot follow symlinks (a chroot, another user). Copies belong to the same swap and rollback.
+          - A hand-made file that lies there is kept beside it with the ending C(.before-upki).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: Absolute path on the host. Its folder must exist.
+            type: path
+            required: true
+          what:
+            description:
+              - What the path holds. V(fullchain) is the certificate with its chain (nginx, Apache from 2.4.8, postfix,
+                dovecot), V(certificate) and V(chain) the two alone (Apache before 2.4.8), V(combined) the key with all
+                of them in one file (haproxy), always as a copy.
+            type: str
+            choices: [fullchain, certificate, chain, key, combined]
+            required: true
+          copy:
+            description: Whether to write a copy and no symlink.
+            type: bool
+            default: false
+          owner:
+            description: Owner of the copy.
+            type: str
+          group:
+            description: Group of the copy, such as V(ssl-cert) on Debian.
+            type: str
+          mode:
+            description: Rights of the copy. The default is V(0600) for what holds the key, V(0644) otherwise.
+            type: str
+            choices: ["0600", "0640", "0644", "0400", "0440", "0444"]
+      state:
+        description:
+          - V(latest) installs what has arrived.
+          - V(previous) goes back by hand to the generation before the live one, with the same checks, test, reload and
+            look; each run goes back one more. A later run with V(latest) does not undo it.
+        type: str
+        choices: [latest, previous]
+        default: latest
+  keep:
+    description:
+      - How many generations of each certificate stay after a swap. The live one, the pending one and the one before the
+        live one always stay.
+    type: int
+    default: 3
   inbox:
     description:
       - Folders or files on the controller with what the CA issued, as people saved it.
@@ -123,11 +172,11 @@ options:
     type: list
     elements: dict
     default: []
+notes:
+  - Rules of the chain follow NII, UPKI certificate issuing service, repository of CA certificates.
 seealso:
   - module: campus.upki.request
   - module: campus.upki.verify
-notes:
-  - Rules of the chain follow NII, UPKI certificate issuing service, repository of CA certificates.
 requirements:
   - cryptography >= 3.2 on the managed host and on the controller
 """
@@ -177,7 +226,7 @@ certificates:
       description: Whether it became live now, or its server was reloaded because it had not taken it up.
       type: bool
     reason_code:
-      description: V(installed), V(reloaded), V(up_to_date), V(waiting) or V(no_request).
+      description: V(installed), V(went_back), V(reloaded), V(links), V(up_to_date), V(waiting) or V(no_request).
       type: str
     reason:
       description: The same as a sentence.
@@ -211,6 +260,10 @@ certificates:
     file:
       description: The file on the controller from which the certificate was taken now, or V(null).
       type: str
+    pruned:
+      description: Old generations that were removed now.
+      type: list
+      elements: str
     notices:
       description: What to know about the chain, with C(code) and C(message).
       type: list
@@ -242,12 +295,22 @@ from ansible_collections.campus.upki.plugins.module_utils import _install, _requ
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 STARTTLS = ["none", "smtp", "imap", "pop3", "ldap", "ftp", "nntp", "sieve", "postgres", "mysql", "xmpp"]
+LINK = {
+    "path": {"type": "path", "required": True},
+    "what": {"type": "str", "required": True, "choices": ["fullchain", "certificate", "chain", "key", "combined"]},
+    "copy": {"type": "bool", "default": False},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str", "choices": ["0600", "0640", "0644", "0400", "0440", "0444"]},
+}
 CERTIFICATE = {
     "name": {"type": "str", "required": True},
     "dns_names": {"type": "list", "elements": "str", "default": []},
     "server": {"type": "str"},
     "endpoint": {"type": "str"},
     "starttls": {"type": "str", "choices": STARTTLS},
+    "links": {"type": "list", "elements": "dict", "default": [], "options": LINK},
+    "state": {"type": "str", "choices": ["latest", "previous"], "default": "latest"},
 }
 ARGUMENTS = {
     "certificates": {"type": "list", "elements": "dict", "required": True, "options": CERTIFICATE},
@@ -256,6 +319,7 @@ ARGUMENTS = {
     "roots": {"type": "list", "elements": "path", "default": []},
     "servers": {"type": "dict", "default": {}},
     "store": {"type": "path", "default": "/etc/upki"},
+    "keep": {"type": "int", "default": 3},
     "wait": {"type": "int", "default": 15},
     "lock_timeout": {"type": "int", "default": 60},
     "candidates": {"type": "list", "elements": "dict", "default": []},

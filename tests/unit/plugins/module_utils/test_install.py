@@ -517,3 +517,83 @@ def test_the_store_is_locked_during_the_swap(host):
             host.run({"name": NAME}, lock_timeout=0.1)
         assert caught.value.code == "store_locked"
         assert host.run({"name": NAME}, check_mode=True)["changed"] is True
+
+
+# --- back by hand, links, old generations ----------------------------------------------------------------------
+
+
+def test_previous_goes_back_one_generation_and_a_normal_run_leaves_it(host):
+    old = host.first()
+    new = renewal(host)
+    del new
+    host.run()
+    row = only(host.run({"name": NAME, "server": "web", "state": "previous"}))
+    assert (row["reason_code"], row["changed"]) == ("went_back", True)
+    assert row["serial"] != str(old.serial_number)
+    assert host.served() == _x509.der(host.store.certificate(NAME).live.certificate())
+    assert only(host.run())["changed"] is False
+
+
+def test_previous_leaves_a_waiting_request_alone(host):
+    host.first()
+    renewal(host)
+    host.run()
+    waiting = host.request()
+    host.run({"name": NAME, "server": "web", "state": "previous"})
+    assert host.store.certificate(NAME).pending == waiting
+
+
+def test_previous_without_one_is_an_error(host):
+    host.first()
+    fails(host, "no_previous", {"name": NAME, "server": "web", "state": "previous"})
+
+
+def test_previous_that_has_expired_is_refused(host):
+    generation = host.request()
+    host.issue(generation, start=pki.NOW - pki.days(9), end=pki.NOW + pki.days(1))
+    host.run({"name": NAME})
+    host.web.read()
+    host.candidates = []
+    host.issue(host.request())
+    host.run()
+    params = {"certificates": [{"name": NAME, "state": "previous"}], "store": host.store.path}
+    with pytest.raises(UpkiError) as caught:
+        _install.run(params, False, pki.NOW + pki.days(2))
+    assert caught.value.code == "expired"
+
+
+def test_old_generations_go_after_a_swap(host):
+    for _number in range(5):
+        host.candidates = []
+        host.issue(host.request())
+        row = only(host.run())
+    generations = [one.id for one in host.store.certificate(NAME).generations()]
+    assert len(generations) == 3
+    assert generations[-1] == row["generation"]
+    assert len(row["pruned"]) == 1
+
+
+def test_links_are_made_with_the_swap_and_mended_by_the_next_run(host, tmp_path):
+    path = tmp_path / "www.crt"
+    item = {"name": NAME, "server": "web", "links": [{"path": str(path), "what": "fullchain", "copy": True}]}
+    host.first()
+    leaf = host.issue(host.request())
+    host.run(item)
+    assert path.read_text() == pki.pem(leaf, INTER.certificate)
+    assert only(host.run(item))["changed"] is False
+    path.write_text("somebody else's\n")
+    row = only(host.run(item))
+    assert (row["reason_code"], row["changed"]) == ("links", True)
+    assert str(path) in row["reason"]
+    assert path.read_text() == pki.pem(leaf, INTER.certificate)
+
+
+def test_links_go_back_with_the_swap(host, tmp_path):
+    path = tmp_path / "www.crt"
+    path.write_text("made by hand\n")
+    renewal(host)
+    host.web.deaf = True
+    item = {"name": NAME, "server": "web", "links": [{"path": str(path), "what": "fullchain"}]}
+    fails(host, "served_other", item)
+    assert path.read_text() == "made by hand\n"
+    assert not path.is_symlink()

@@ -11,7 +11,7 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.tests.unit import pki
 
 CA = pki.CA("Swap CA")
-ITEM = _swap.Item("www.example.ac.jp", None, None, b"new", ("127.0.0.1", 443), "")
+ITEM = _swap.Item("www.example.ac.jp", None, None, b"new", ("127.0.0.1", 443), "", [])
 
 
 def test_a_good_command_says_what_it_said():
