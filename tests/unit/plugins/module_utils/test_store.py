@@ -261,3 +261,39 @@ def test_the_lock_does_not_follow_a_link(tmp_path):
     with pytest.raises(UpkiError) as caught, store.lock(0):
         pass
     assert caught.value.code == "store_io"
+
+
+def test_everything_is_on_the_disk_before_the_next_step(slot, monkeypatch):
+    """A power cut keeps only what was synced: content before its name, a name before what points to it."""
+    events = []
+    real = {name: getattr(os, name) for name in ("fsync", "rename")}
+
+    def fsync(descriptor):
+        events.append(("sync", os.path.relpath(os.readlink("/proc/self/fd/{0}".format(descriptor)), slot.path)))
+        real["fsync"](descriptor)
+
+    def rename(source, target):
+        events.append(("rename", os.path.relpath(source, slot.path), os.path.relpath(target, slot.path)))
+        real["rename"](source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    generation = add(slot, tsv=b"x")
+    temporary = next(event[1] for event in events if event[0] == "rename")
+    where = "generations/" + generation.id
+    assert temporary.startswith("generations/.") and temporary.endswith(".tmp")
+    first = events.index(("sync", temporary + "/key.pem"))
+    link = next(event[1] for event in events if event[-1] == "pending")
+    assert events[first:] == [
+        ("sync", temporary + "/key.pem"),
+        ("sync", temporary),
+        ("sync", temporary + "/request.pem"),
+        ("sync", temporary + "/request.json"),
+        ("sync", temporary + "/request.tsv"),
+        ("sync", temporary),
+        ("rename", temporary, where),
+        ("sync", "generations"),
+        ("rename", link, "pending"),
+        ("sync", "."),
+    ]
+    assert events[:first] == [("sync", "../.."), ("sync", ".."), ("sync", ".")]  # the new folders, outermost first
