@@ -181,7 +181,7 @@ def host_tests() -> list[str]:
 
 
 def unit(arguments: list[str]) -> Result:
-    return tested(BIN / "python", arguments or ["-n", "2", "tests/unit"], "unit")
+    return tested(BIN / "python", arguments or ["tests/unit"], "unit")
 
 
 def unit_oldest(arguments: list[str]) -> Result:

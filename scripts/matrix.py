@@ -8,6 +8,7 @@ it can manage: the first run must change something, the second nothing. What the
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -101,15 +102,15 @@ def main() -> int:
     for version in HOSTS:
         name = f"Python {dotted(version)}, cryptography {HOSTS[version][0]}"
         if version in gates.interpreters():
-            results[name] = gates.shown(f"unit tests: {name}", lambda version=version: unit(version))
+            results[name] = gates.shown(f"unit tests: {name}", functools.partial(unit, version))
         else:
-            missing = gates.skipped(f"no Python {dotted(version)} found on PATH or under pyenv")
-            results[name] = gates.shown(f"unit tests: {name}", lambda missing=missing: missing)
+            reason = f"no Python {dotted(version)} found on PATH or under pyenv"
+            results[name] = gates.shown(f"unit tests: {name}", functools.partial(gates.skipped, reason))
     for core, (_pythons, oldest) in CONTROLLERS.items():
         for version in HOSTS:
             if version >= oldest and version in gates.interpreters():
                 name = f"ansible-core {core} on Python {dotted(version)}"
-                results[name] = gates.shown(name, lambda core=core, version=version: manages(core, version))
+                results[name] = gates.shown(name, functools.partial(manages, core, version))
     return gates.summary(results)
 
 
