@@ -81,6 +81,16 @@ FINDINGS = {
             "certificate that the server demands look like this.",
         ),
     ),
+    "sni_required": _row(
+        "error",
+        "The server refuses clients that do not say which name they want.",
+        "openssl s_client -connect HOST:PORT -noservername </dev/null",
+        usual=(
+            "{where} refuses the handshake without a server name ({text}), and an address such as '{server_name}' "
+            "cannot be sent as one.",
+            "Give 'server_name'; if clients must reach it by address, the server needs a default certificate.",
+        ),
+    ),
     "connection_closed": _row(
         "error",
         "The server hangs up before the handshake is complete.",
@@ -214,6 +224,26 @@ FINDINGS = {
         usual=(
             "The first certificate served, '{subject}', is a CA certificate, not a server's.",
             "Put the server certificate first in the file, the intermediates after it.",
+        ),
+    ),
+    "key_reused": _row(
+        "warning",
+        "Different certificates share one key.",
+        _S_CLIENT + " | openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum",
+        usual=(
+            "The key is also that of another certificate, served at {others}.",
+            "Request a certificate with a new key; a key that leaks must take one service with it only, and UPKI "
+            "refuses a key that was used before.",
+        ),
+    ),
+    "mixed_certificates": _row(
+        "warning",
+        "One name is answered with different certificates, as on a cluster where one machine was forgotten.",
+        "getent ahosts HOST; openssl s_client -connect ADDRESS:PORT -servername NAME </dev/null",
+        usual=(
+            "Another certificate than at {others} is served for '{server_name}'; this one is valid from {not_before}, "
+            "that one from {other}.",
+            "Deploy the newer certificate here as well.",
         ),
     ),
     "lifetime_too_long": _row(

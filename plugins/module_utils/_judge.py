@@ -7,14 +7,14 @@ import platform
 
 from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge_chain, _lifecycle, _x509
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
-from ansible_collections.campus.upki.plugins.module_utils._match import covers, covers_any
+from ansible_collections.campus.upki.plugins.module_utils._match import address, covers, covers_any
 
 DAY = datetime.timedelta(days=1)
 SECOND = datetime.timedelta(seconds=1)
 BROKEN_HASHES = ("md2", "md4", "md5", "sha1")
 OLD_VERSIONS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1")
 # Errors that are no reason for OpenSSL to refuse a chain.
-NOT_ABOUT_TRUST = ("name_mismatch", "names_missing", "unexpected_certificate", "cross_missing", "old_protocol")
+NOT_ABOUT_TRUST = ("name_mismatch", "names_missing", "unexpected_certificate", "old_protocol")
 SMALLEST_RSA = 2048
 SMALLEST_CURVE = 256
 
@@ -99,10 +99,16 @@ def _connection(seen):
             "text": seen["error"]["text"],
             "version": "nothing newer than TLS 1.1",
         }
-        return [finding(seen["error"]["code"], **values)]
+        return [finding(_connection_code(seen), **values)]
     if seen["version"] in OLD_VERSIONS:
         return [finding("old_protocol", where=where(seen), version=seen["version"])]
     return []
+
+
+def _connection_code(seen):
+    """An address is never sent as a server name, so a refused handshake then means that a name is wanted."""
+    code = seen["error"]["code"]
+    return "sni_required" if code == "handshake_failed" and address(seen["server_name"]) else code
 
 
 # --- the server certificate --------------------------------------------------------------------------------

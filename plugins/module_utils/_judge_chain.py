@@ -142,7 +142,8 @@ def _roots(chain):
 
 def _strangers(chain):
     """Unneeded certificates of a chain that holds; in a broken one they are part of the explanation below."""
-    if not chain.strangers or (chain.anchor is None and _wrong(chain, None)):
+    explained = chain.anchor is None and not chain.leaf["root"] and _wrong(chain, None)
+    if not chain.strangers or explained:
         return []
     labels = ", ".join("'{0}'".format(_cards.label(row)) for row in chain.strangers)
     count = "1 certificate" if len(chain.strangers) == 1 else "{0} certificates".format(len(chain.strangers))

@@ -161,7 +161,7 @@ def _attempt(seen, context, timeout):
 def _connect(seen, deadline):
     """A connection to the first address of the name that answers; the last one's exception where none does."""
     refused = None
-    for family, kind, protocol, _name, address in _addresses(seen["host"], seen["port"]):
+    for family, kind, protocol, _name, address in addresses(seen.get("connect") or seen["host"], seen["port"]):
         plain = socket.socket(family, kind, protocol)
         try:
             plain.settimeout(max(0.1, deadline - time.time()))
@@ -175,7 +175,8 @@ def _connect(seen, deadline):
     raise refused
 
 
-def _addresses(host, port):
+def addresses(host, port):
+    """What socket.getaddrinfo gives for TCP."""
     return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 

@@ -8,6 +8,7 @@ import re
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _cards,
+    _compare,
     _judge,
     _lifecycle,
     _match,
@@ -188,11 +189,27 @@ def surroundings(trust, intermediates, now, warn_before):
     return _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before)
 
 
+def each_address(endpoints):
+    """One endpoint for each address of its name; names without an address stay as they are."""
+    found = []
+    for endpoint in endpoints:
+        try:
+            rows = _tls.addresses(endpoint["host"], endpoint["port"])
+        except (OSError, UnicodeError):
+            rows = []
+        places = []
+        for row in rows:
+            if row[4][0] not in places:
+                places.append(row[4][0])
+        found += [dict(endpoint, connect=one) for one in places] or [endpoint]
+    return found
+
+
 def run(endpoints, trust, around, timeout, parallel):
     """The results of all endpoints, in their order."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
         observed = list(pool.map(lambda endpoint: _tls.probe(endpoint, trust, timeout), endpoints))
-    return [_judge.judge(seen, seen, around) for seen in observed]
+    return _compare.together([_judge.judge(seen, seen, around) for seen in observed])
 
 
 # --- the summary ---------------------------------------------------------------------------------------------

@@ -106,6 +106,12 @@ options:
       days (V(30d)).
     type: str
     default: 1/3
+  all_addresses:
+    description:
+      - Whether each address of a name is looked at, with a result for each. By default the first that answers counts,
+        as for a client.
+    type: bool
+    default: false
   timeout:
     description: Seconds for connection and handshake of one endpoint together.
     type: float
@@ -392,6 +398,7 @@ ARGUMENTS = {
     "ca_file": {"type": "path"},
     "intermediates": {"type": "list", "elements": "path", "default": []},
     "warn_before": {"type": "str", "default": "1/3"},
+    "all_addresses": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 10.0},
     "parallel": {"type": "int", "default": 32},
     "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
@@ -432,6 +439,8 @@ def look(params, now):
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
     endpoints = _verify.endpoints_of(rows)
+    if params["all_addresses"]:
+        endpoints = _verify.each_address(endpoints)
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
     around = _verify.surroundings(trust, params["intermediates"], now, warn_before)

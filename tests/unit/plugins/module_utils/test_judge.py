@@ -96,6 +96,12 @@ def test_a_failed_connection_is_the_only_finding(code):
     assert result["ok"] is False
 
 
+def test_a_handshake_refused_without_a_name():
+    error = {"code": "handshake_failed", "phase": "TLS handshake", "text": "unrecognized name"}
+    assert codes(error=error, server_name="192.0.2.7", host="192.0.2.7", version=None) == ["sni_required"]
+    assert codes(error=error, version=None) == ["handshake_failed"]
+
+
 def test_old_protocol():
     assert "TLSv1.1" in sentence("old_protocol", LEAF, SUB.certificate, version="TLSv1.1")
     assert codes(LEAF, SUB.certificate, version="TLSv1.2") == []
@@ -210,6 +216,16 @@ def test_weak_key_of_the_leaf():
 def test_weak_key_of_the_intermediate():
     weak = pki.CA("Weak Sub", issuer=ROOT, kind="rsa1024")
     assert "Weak Sub" in sentence("weak_key", weak.issue(NAME), weak.certificate)
+
+
+@pytest.mark.parametrize("oid, word", [(b"\x05", "sha1"), (b"\x04", "md5")])
+def test_weak_signature(oid, word):
+    """New libraries do not sign so any more: the algorithm's identifier is exchanged, and the signature breaks."""
+    authority = pki.CA("RSA Sub", issuer=ROOT, kind="rsa2048")
+    sha256 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b"
+    der = pki.der(authority.issue(NAME)).replace(sha256, sha256[:-1] + oid)
+    findings = judged(der, authority.certificate)["findings"]
+    assert [row["code"] for row in findings if word in row["message"]] == ["weak_signature"]
 
 
 def test_self_signed_and_not_a_ca():

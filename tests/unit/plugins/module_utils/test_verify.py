@@ -180,6 +180,18 @@ def test_no_endpoint_is_no_crash(trust):
     assert _verify.summary([]) == ["No endpoint was looked at."]
 
 
+def test_each_address_of_a_name(trust, monkeypatch):
+    rows = [(2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("127.0.0.2", 0))]
+    monkeypatch.setattr(_tls, "addresses", lambda host, port: rows)
+    (first, second) = _verify.each_address(_verify.endpoints_of([{"host": NAME}]))
+    assert (first["connect"], second["connect"], second["host"]) == ("127.0.0.1", "127.0.0.2", NAME)
+
+
+def test_a_name_without_an_address_stays(trust):
+    endpoints = _verify.endpoints_of([{"host": "name.invalid"}])
+    assert _verify.each_address(endpoints) == endpoints
+
+
 # --- the summary ---------------------------------------------------------------------------------------------
 
 

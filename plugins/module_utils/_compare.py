@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What only the results of several endpoints together show."""
+
+from ansible_collections.campus.upki.plugins.module_utils import _judge
+from ansible_collections.campus.upki.plugins.module_utils._findings import finding
+
+SHOWN = 5  # other endpoints named in a sentence
+
+
+def together(results):
+    """The results with findings about keys and names that they share; changes and returns the list."""
+    for result in results:
+        if result["certificate"]:
+            result["findings"] += _reused(result, results) + _mixed(result, results)
+    return results
+
+
+def _others(result, results, field):
+    """Results with the same value in a field and another certificate."""
+    for other in results:
+        leaf = other["certificate"]
+        if leaf and leaf["sha256"] != result["certificate"]["sha256"] and field(other) == field(result):
+            yield other
+
+
+def _places(others):
+    names = sorted({place(other) for other in others})
+    return ", ".join(names[:SHOWN]) + (" and {0} more".format(len(names) - SHOWN) if len(names) > SHOWN else "")
+
+
+def place(result):
+    """Where a result comes from, with the address where a name has several."""
+    text = _judge.where(result)
+    address = result.get("address")
+    return text if address in (None, result["host"]) else "{0} [{1}]".format(text, address)
+
+
+def _reused(result, results):
+    others = list(_others(result, results, lambda row: row["certificate"]["spki_sha256"]))
+    return [finding("key_reused", others=_places(others))] if others else []
+
+
+def _mixed(result, results):
+    """Only the older one of two certificates is wrong."""
+    mine = result["certificate"]["not_before"]
+    newer = [
+        other
+        for other in _others(result, results, lambda row: (row["server_name"], row["port"]))
+        if other["certificate"]["not_before"] > mine
+    ]
+    if not newer or not result["host"]:
+        return []
+    values = {"other": newer[0]["certificate"]["not_before"][:10], "not_before": mine[:10]}
+    return [finding("mixed_certificates", others=_places(newer), server_name=result["server_name"], **values)]
