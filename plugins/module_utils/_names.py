@@ -52,7 +52,9 @@ def _character_problem(name, table):
     if "_" in name:
         return "has an underscore", "Use a name of letters, digits, '.' and '-' only."
     if re.fullmatch(table["characters"], name.lower()):
-        return "has upper-case letters; only lower case is accepted since 2024-08-20", "Write {0}.".format(name.lower())
+        return "has upper-case letters; only lower case is accepted since 2024-08-20", "Write '{0}'.".format(
+            name.lower()
+        )
     bad = sorted({one for one in name if not re.fullmatch(table["characters"], one.lower())})
     if any(ord(one) > 127 for one in bad):
         return "has characters outside a-z, 0-9, '.' and '-'", "Write international names in punycode (xn--…)."
@@ -62,7 +64,7 @@ def _character_problem(name, table):
 def _label_problem(name, table):
     labels = name.split(".")
     if len(labels) < 2:
-        return "has no domain", "Write the full name, such as {0}.example.ac.jp.".format(name)
+        return "has no domain", "Write the full name, such as '{0}.example.ac.jp'.".format(name)
     for label in labels:
         if not label:
             return "has two dots in a row", "Leave one dot out."
@@ -135,7 +137,7 @@ def read_column(text, rules=RULES):
             "The list of names {0}; each must read {1}name, with commas between and none at the end.".format(
                 shorten(problem), table["prefix"]
             ),
-            "Write {0}.".format(column_text(names, rules) or table["prefix"] + "www.example.ac.jp"),
+            "Write '{0}'.".format(column_text(names, rules) or table["prefix"] + "www.example.ac.jp"),
         )
     ]
 

@@ -12,11 +12,13 @@ import time
 
 from ansible_collections.campus.upki.plugins.module_utils import _atomic, _tsv_text
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.module_utils._rules import KINDS, RULES
+from ansible_collections.campus.upki.plugins.module_utils._faults import fault
+from ansible_collections.campus.upki.plugins.module_utils._rules import KEYS, KINDS, RULES, item
 
 SENT = "sent"  # where an operator may move what the IT centre has
 NAME = "{date}-{kind}-{number}.tsv"
 OWN_NAME = re.compile(r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})-(?P<kind>[a-z_]+)-(?P<number>[0-9]+)\.tsv")
+CSR = KEYS.index("csr")
 MODE = 0o644  # public data; whoever mails the file may be somebody else
 LOCK_WAIT = 30  # seconds
 
@@ -152,17 +154,19 @@ def _explained(path, doing):
 
 
 def plan(rows, box, date, rules=RULES):
-    """What to write, and what stands already.
+    """What to write, what stands already, and what stands with other words.
 
     rows: [(kind, line)] in the order of the records; the line is None where check mode cannot know it yet.
-    Returns (new: [(path, kind, [line])], old: [(standing file, kind, [line])]).
+    Returns (new: [(path, kind, [line])], old: [(standing file, kind, [line])], notes).
     """
     standing = box.standing()
-    fresh, old = {}, {}
-    for kind, line in rows:
-        home = next((one for one in standing if one["kind"] in (None, kind) and line in one["lines"]), None)
+    homes = _homes(standing)
+    fresh, old, notes = {}, {}, []
+    for number, (kind, line) in enumerate(rows, 1):
+        home = homes.get((kind, line)) or homes.get((None, line))
         if home is None:
             fresh.setdefault(kind, []).append(line)
+            notes += _applied_before(number, kind, line, standing, rules)
         else:
             old.setdefault(home["path"], (home, kind, []))[2].append(line)
     new = []
@@ -171,7 +175,29 @@ def plan(rows, box, date, rules=RULES):
         for start in range(0, len(fresh[kind]), most):
             path = box.next_path(kind, date, [made for made, one, lines in new])
             new.append((path, kind, fresh[kind][start : start + most]))
-    return new, list(old.values())
+    return new, list(old.values()), notes
+
+
+def _homes(standing):
+    """{(kind or None, line): the first file in which it stands}."""
+    homes = {}
+    for one in standing:
+        for line in one["lines"]:
+            homes.setdefault((one["kind"], line), one)
+    return homes
+
+
+def _applied_before(number, kind, line, standing, rules):
+    """A note when a file of the same kind holds the same CSR with other columns: only one of the two may be sent."""
+    csr = (line or "").split(rules["file"]["separator"])[CSR:][:1]
+    if not csr or not csr[0]:
+        return []
+    for one in standing:
+        if one["kind"] in (None, kind) and any(csr[0] in other for other in one["lines"]):
+            message = "The same CSR stands in '{0}' with other columns.".format(one["path"])
+            fix = "Send only one of the two files; delete the older one if it has not been sent."
+            return [fault("applied_before", item("csr"), os.path.basename(one["path"]), message, fix, number)]
+    return []
 
 
 def result(path, kind, lines, data, written):
@@ -187,8 +213,8 @@ def result(path, kind, lines, data, written):
 
 
 def deliver(lines, box, date, write, rules=RULES):
-    """(files, diff) of the module; with `write` the new files are written."""
-    new, old = plan(lines, box, date, rules)
+    """(files, notes, diff) of the module; with `write` the new files are written."""
+    new, old, notes = plan(lines, box, date, rules)
     files, diff, contents = [], [], []
     for path, kind, texts in new:
         data = None if None in texts else encode(texts, rules)
@@ -200,7 +226,7 @@ def deliver(lines, box, date, write, rules=RULES):
         box.write(contents)
     for home, kind, texts in old:
         files.append(dict(result(home["path"], kind, texts, None, False), sha256=home["sha256"]))
-    return files, diff
+    return files, notes, diff
 
 
 def encode(lines, rules=RULES):

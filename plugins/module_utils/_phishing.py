@@ -50,9 +50,7 @@ WORDS = {
 }  # fmt: skip
 
 # Words that are near one of the above and mean something else.
-INNOCENT = frozenset(
-    ("goggle", "goggles", "amazonia", "amazonas", "amazonian", "rakuen", "microsoftmatter", "twister", "fitter")
-)
+INNOCENT = frozenset(("goggle", "amazonia", "amazonas", "amazonian", "rakuen", "microsoftmatter", "twister"))
 
 # Look-alikes. Each reading is tried: 1 may stand for l or i.
 DIGITS = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g"}

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What shows only when the records of a set stand side by side, and what is no fault but worth a word."""
 
+import re
+
 from ansible_collections.campus.upki.plugins.module_utils import _csr, _names, _tsv_forms
-from ansible_collections.campus.upki.plugins.module_utils._faults import DN_EXISTS, fault, numbered
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._faults import DN_EXISTS, fault, numbered, shorten
 from ansible_collections.campus.upki.plugins.module_utils._rules import EMPTY, KEYS, REQUIRED, RULES, item
 
 FILE = "ファイル (file)"
@@ -29,10 +32,22 @@ def check(rows, known_keys=(), rules=RULES):
     """
     faults = []
     seen = {"key": {}, "dn": {}, "line": {}}
-    known = {str(key).replace(":", "").lower() for key in known_keys}
+    known = {_fingerprint(key) for key in known_keys}
     for number, row in rows:
         faults += numbered(_check_twice(number, row, seen, known, rules), number)
     return faults
+
+
+def _fingerprint(text):
+    """A SHA-256 fingerprint as cryptography's hex; a list that could never match must not pass in silence."""
+    plain = str(text).replace(":", "").strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", plain):
+        raise UpkiError(
+            "known_key_form",
+            "known_keys has '{0}', which is no SHA-256 fingerprint of 64 hexadecimal digits.".format(shorten(text)),
+            "Take it from the result spki_sha256 of campus.upki.info or campus.upki.request.",
+        )
+    return plain
 
 
 def _check_twice(number, row, seen, known, rules):

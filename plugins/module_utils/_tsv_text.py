@@ -76,7 +76,7 @@ def decode(data):
     readings = [(guess, text) for guess, text in readings if text is not None]
     if not readings:
         return data.decode(RIGHT, "replace"), "unknown"
-    encoding, text = min(readings, key=lambda reading: _oddness(reading[1]))
+    encoding, text = min(readings, key=lambda reading: _oddness(*reading))
     return text, RIGHT if encoding == "cp932" else encoding
 
 
@@ -87,9 +87,11 @@ def _decoded(data, encoding):
         return None
 
 
-def _oddness(text):
+def _oddness(encoding, text):
     """How unlikely the reading is: rare characters among those that are not ASCII. 0 for plain ASCII."""
     others = [one for one in text if one > "~"]
+    if encoding == "utf-8" and max(others, default="") >= "\u3000" and not _characters.refused("".join(others)):
+        return -1.0  # Shift_JIS is hardly ever valid UTF-8 by chance, but the other way round happens
     return sum(_rarity(one) for one in others) / len(others) if others else 0.0
 
 
@@ -150,7 +152,8 @@ def _line(number, piece, rules):
         return Line(number, texts, True), faults
     shifted = _shifted(texts)
     faults.append(_count_fault(number, texts, shifted, count))
-    return Line(number, (texts + [""] * count)[:count], shifted is None), faults
+    aligned = shifted is None and len(texts) > 1
+    return Line(number, (texts + [""] * count)[:count], aligned), faults
 
 
 def is_header(piece):

@@ -256,7 +256,7 @@ notes:
     code:
       description:
         - C(phishing_like), C(manager_name_empty), C(manager_affiliation_empty), C(comment_expected),
-          C(place_differs).
+          C(place_differs), C(applied_before).
       type: str
       returned: always
     record:
@@ -340,13 +340,14 @@ def run(params, check_mode, date):
     lines = [(row.kind, _tsv_set.final_line(row)) for number, row in rows]
     box = _outbox.Outbox(params["dest"])
     if check_mode:
-        files, diff = _outbox.deliver(lines, box, date, write=False)
+        files, more, diff = _outbox.deliver(lines, box, date, write=False)
     elif lines:
         with box.locked():
-            files, diff = _outbox.deliver(lines, box, date, write=True)
+            files, more, diff = _outbox.deliver(lines, box, date, write=True)
     else:
-        files, diff = [], []
-    return {"changed": any(one["written"] for one in files), "files": files, "notes": notes, "diff": diff}
+        files, more, diff = [], [], []
+    changed = any(one["written"] for one in files)
+    return {"changed": changed, "files": files, "notes": notes + more, "diff": diff}
 
 
 def main():

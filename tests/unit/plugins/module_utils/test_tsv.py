@@ -1,0 +1,303 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records to lines, lines to records. The rules of the columns are cases of test_rules.py."""
+
+import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _faults, _outbox, _tsv, _tsv_set
+from ansible_collections.campus.upki.tests.unit import records as make
+
+
+def comparable(record):
+    """What a reader can know of a record: the profile is filled in, the number left out."""
+    return {key: value for key, value in record.items() if key not in ("record", "profile")}
+
+
+@pytest.mark.parametrize("kind", make.KINDS)
+def test_a_record_comes_back(kind):
+    record = make.record(kind)
+    assert _tsv.check_record(record) == []
+    data = _tsv.encode([_tsv.build_line(record)])
+    assert data.endswith(b"\r\n") and data.count(b"\t") == 12
+    (found,), faults = _tsv.parse(data, kind)
+    assert faults == []
+    assert comparable(found) == comparable(record)
+    assert _tsv.build_line(found) == _tsv.build_line(record)
+
+
+def test_a_line_is_what_the_service_wants_to_the_byte():
+    record = make.record("server_renew", serial="0x1F", dns_names=["a.example.ac.jp"])
+    wanted = "{0}\t11\t\t31\t\t\t{1}\t電通太郎\t情報基盤センター\ttaro@example.ac.jp\t{2}\tnginx\t"
+    wanted += "dNSName=a.example.ac.jp\r\n"
+    assert _tsv.encode([_tsv.build_line(record)]) == wanted.format(make.DN, make.csr_text(), make.WWW).encode("cp932")
+
+
+@pytest.mark.parametrize("serial", ["31", "0x1F", "0X1f", "1F:", "00:1F", "serial=1F", 31])
+def test_serials_are_written_in_decimal(serial):
+    serial = "0:1f" if serial == "1F:" else serial
+    record = make.record(serial=serial)
+    assert _tsv.check_record(record) == []
+    assert _tsv.build_line(record).split("\t")[3] == "31"
+
+
+@pytest.mark.parametrize("serial", ["1f", "x", "0", "-1", "0x", "1:f0:", "12 34", "１２"])
+def test_serials_that_are_none(serial):
+    faults = _tsv.check_record(make.record(serial=serial))
+    assert make.codes(faults) == [204]
+    assert faults[0]["fix"]
+
+
+def test_a_renewal_without_a_serial():
+    (row,) = _tsv.check_record(make.record(serial=None))
+    assert (row["code"], "openssl x509" in row["fix"]) == (201, True)
+
+
+def test_the_fqdn_is_the_common_name_where_it_is_not_given():
+    record = make.record(fqdn=None)
+    assert _tsv.check_record(record) == []
+    assert _tsv.build_line(record).split("\t")[10] == make.WWW
+
+
+def test_another_fqdn_than_the_common_name():
+    (row,) = _tsv.check_record(make.record(fqdn="w2.example.ac.jp"))
+    assert (row["code"], row["message"]) == (
+        "fqdn_differs",
+        "The FQDN is 'w2.example.ac.jp', but the CN is '{0}'.".format(make.WWW),
+    )
+
+
+@pytest.mark.parametrize("kind", ["server_issue", "server_renew"])
+def test_in_check_mode_the_csr_may_be_missing(kind):
+    record = make.record(kind, csr=None)
+    assert make.codes(_tsv.check_record(record)) == [201]
+    assert _tsv.check_record(record, without_csr=True) == []
+
+
+def test_in_check_mode_the_other_rules_hold():
+    record = make.record(csr=None, software=None, serial=None)
+    assert make.codes(_tsv.check_record(record, without_csr=True)) == [201, 201]
+
+
+def test_a_broken_csr_gives_one_fault():
+    assert make.record_codes(make.record(csr="AAAA")) == ["csr_broken"]
+    assert make.record_codes(make.record(csr="-----BEGIN X-----\nAAAA\n-----END X-----\n")) == ["csr_broken"]
+
+
+def test_a_profile_that_is_given_must_fit_the_key():
+    assert make.record_codes(make.record(profile="11")) == []
+    assert make.record_codes(make.record(profile="3")) == ["profile_differs"]
+
+
+def test_acme_needs_the_profile():
+    assert make.record_codes(make.record("acme_create", profile=None)) == [201]
+
+
+def test_an_unknown_kind():
+    assert make.record_codes({"kind": "server_update"}) == ["kind"]
+    assert make.record_codes({}) == ["kind"]
+
+
+def test_an_empty_record_tells_all_that_is_missing():
+    assert make.record_codes({"kind": "server_renew"}) == [201] * 6
+    assert make.record_codes({"kind": "server_renew", "subject": {"state": "Tokyo"}}) == [201] * 8
+
+
+@pytest.mark.parametrize("value", ['"x"', '"山田"'])
+def test_quotes_around_a_text(value):
+    assert make.record_codes(make.record(manager_name=value)) == ["quoted"]
+    assert make.record_codes(make.record("server_revoke", comment=value)) == ["quoted"]
+
+
+@pytest.mark.parametrize("value", ["a\tb", "a\nb", "a\r"])
+def test_tabs_and_line_ends_inside_a_text(value):
+    assert make.record_codes(make.record(manager_name=value)) == ["bad_character"]
+    assert make.record_codes(make.record("server_revoke", comment=value)) == [205]
+
+
+@pytest.mark.parametrize("key", [key for key in make.KEYS if key not in ("subject", "csr", "reason", "dns_names")])
+def test_no_value_can_break_the_line(key):
+    """A tab or line end in any column is refused, whatever the column."""
+    for kind in make.KINDS:
+        if make.mark(kind, key) != "—":
+            for value in ("1\t2", "1\n2", "1\r\n2"):
+                assert make.record_codes(make.record(kind, **{key: value})) != [], (kind, key, value)
+
+
+@pytest.mark.parametrize("part", ["common_name", "organization", "locality", "state"])
+@pytest.mark.parametrize("value", ["a\tb.jp", "a.jp\n", "a\r\nb.jp"])
+def test_no_part_of_the_dn_can_break_the_line(part, value):
+    subject = dict(make.SUBJECT, common_name=make.WWW)
+    found = make.record_codes(make.record("server_revoke", subject=dict(subject, **{part: value})))
+    assert found == [206]
+    assert make.record_codes(make.record(dns_names=[value])) == ["name_form"]
+
+
+def test_the_refused_character_is_named_with_its_place_and_spelling():
+    (row,) = _tsv.check_record(make.record(manager_name="髙橋①"))
+    assert "'髙' (U+9AD9) at position 1, '①' (U+2460) at position 3" in row["message"]
+    assert row["fix"] == "Write 髙 → 高, ① → 1."
+
+
+def test_split_keeps_the_order_and_one_kind_a_file():
+    records = [{"kind": "server_revoke", "n": 1}, {"kind": "server_issue", "n": 2}]
+    records += [{"kind": "server_renew", "n": number} for number in range(198)]
+    groups = _tsv.split(records)
+    assert [(kind, len(group)) for kind, group in groups] == [
+        ("server_issue", 1),
+        ("server_renew", 99),
+        ("server_renew", 99),
+        ("server_revoke", 1),
+    ]
+    assert [one["n"] for kind, group in groups if kind == "server_renew" for one in group] == list(range(198))
+
+
+# --- ten faults, ten lines ----------------------------------------------------------------------------------
+
+
+def ten_faults():
+    """A file with ten records, each with another fault: (bytes, [(code, record, value or None)])."""
+
+    def good(number, **changes):
+        name = "w{0}.example.ac.jp".format(number)
+        csr = changes.pop("csr", None) or make.csr_text(name, name)
+        dn = changes.pop("subject", make.DN.replace(make.WWW, name))
+        columns = make.texts("server_renew", subject=dn, fqdn=name, csr=csr, serial=str(100 + number), dns_names="")
+        return dict(columns, **changes)
+
+    upper = "CN=W10.example.ac.jp," + make.DN.split(",", 1)[1]
+    rows = [
+        good(1, software=""),
+        good(2, manager_name="山" * 65),
+        good(3, serial="4a:3f"),
+        good(4, manager_affiliation="髙等教育"),
+        good(5, manager_email="taro＠example.ac.jp"),
+        good(6, subject=make.DN.replace(make.WWW, "w6.example.ac.jp").replace(",L=", ",OU=Center,L=")),
+        good(7, fqdn="other.example.ac.jp"),
+        good(8, profile="3"),
+        good(9, dns_names="a.example.ac.jp"),
+        good(10, subject=upper, fqdn="W10.example.ac.jp", csr=make.csr_text("W10.example.ac.jp", "w10.example.ac.jp")),
+    ]
+    wanted = [
+        (201, "Webサーバソフトウェア名等", "nginx"),
+        (202, "利用管理者氏名", "65 characters"),
+        (204, "失効対象証明書シリアル番号", "19007"),
+        ("bad_character", "利用管理者所属", "髙 → 高"),
+        (206, "利用管理者mail", "taro＠example.ac.jp"),
+        (371, "主体者DN", "Center"),
+        ("fqdn_differs", "利用管理者FQDN", "other.example.ac.jp"),
+        ("profile_differs", "証明書プロファイルID", "Write 11"),
+        ("dns_names_form", "dNSName", "dNSName=a.example.ac.jp"),
+        (206, "主体者DN", "Write 'w10.example.ac.jp'"),
+    ]
+    return make.data(*rows), wanted
+
+
+def test_ten_faults_give_ten_lines():
+    data, wanted = ten_faults()
+    faults = _tsv.parse(data, "server_renew")[1]
+    lines = _faults.report(faults).split("\n")
+    assert len(lines) == 10, "\n".join(lines)
+    for number, (text, fault, (code, item, says)) in enumerate(zip(lines, faults, wanted), 1):
+        assert text.startswith("{0}:{1},{2}".format(code, number, item)), text
+        assert says in text
+        assert fault["fix"]
+
+
+# --- a set of records ---------------------------------------------------------------------------------------
+
+
+def set_codes(records, **options):
+    return [(row["code"], row["record"]) for row in _tsv.examine_set(records, **options)[1]]
+
+
+def test_a_correct_set():
+    records = [make.named("a.example.ac.jp"), make.named("b.example.ac.jp"), make.record("server_revoke")]
+    assert set_codes(records) == []
+
+
+def test_the_same_key_twice():
+    records = [make.named("a.example.ac.jp", label="k"), make.named("b.example.ac.jp", label="k")]
+    assert set_codes(records) == [("key_twice", 2)]
+
+
+def test_the_same_record_twice():
+    assert set_codes([make.record(), make.record()]) == [("record_twice", 2)]
+
+
+def test_the_same_dn_issued_twice_is_the_cas_212():
+    records = [make.named("a.example.ac.jp", label="k1"), make.named("a.example.ac.jp", label="k2")]
+    assert set_codes(records) == [(212, 2)]
+
+
+def test_the_same_dn_renewed_twice_is_left_to_the_ca():
+    records = [make.named("a.example.ac.jp", "server_renew", label=label, serial=label) for label in "12"]
+    assert set_codes(records) == []
+
+
+def test_a_known_old_key_is_refused():
+    spki = _tsv.examine_set([make.record()])[0][0][1].csr["spki_sha256"]
+    colons = ":".join(spki[at : at + 2] for at in range(0, 64, 2)).upper()
+    for known in (spki, spki.upper(), colons):
+        assert set_codes([make.record()], known_keys=["0" * 64, known]) == [("key_known", 1)]
+    assert set_codes([make.record()], known_keys=["0" * 64]) == []
+
+
+@pytest.mark.parametrize("known", ["", "abc", "x" * 64, "sha256:" + "0" * 64])
+def test_a_known_key_that_is_no_fingerprint_is_an_error(known):
+    with pytest.raises(_tsv_set.UpkiError) as caught:
+        _tsv.examine_set([make.record()], known_keys=[known])
+    assert caught.value.code == "known_key_form"
+
+
+def test_reason_1_needs_to_be_meant():
+    records = [make.record("server_revoke", reason=1)]
+    assert set_codes(records) == [("key_compromise", 1)]
+    assert set_codes(records, confirmed=True) == []
+
+
+def test_faults_come_in_the_order_of_the_records():
+    records = [make.record(software=None), make.record("server_revoke", reason=9), make.record(serial=None)]
+    assert [record for code, record in set_codes(records)] == [1, 2, 3, 3]
+
+
+# --- notes --------------------------------------------------------------------------------------------------
+
+
+def notes(*records):
+    return [(row["code"], row["record"]) for row in _tsv.examine_set(records)[2]]
+
+
+def test_no_notes_without_reason():
+    assert notes(*[make.record(kind) for kind in make.KINDS]) == []
+
+
+@pytest.mark.parametrize("key", ["manager_name", "manager_affiliation"])
+@pytest.mark.parametrize("kind", make.KINDS)
+def test_an_empty_manager_is_worth_a_word(key, kind):
+    expected = [(key + "_empty", 1)] if make.mark(kind, key) != "—" else []
+    assert notes(make.record(kind, **{key: None})) == expected
+
+
+def test_a_name_like_a_service_is_worth_a_word():
+    assert notes(make.named("google.example.ac.jp")) == [("phishing_like", 1)]
+    assert notes(make.record(dns_names=["g00gle.example.ac.jp"])) == [("phishing_like", 1)]
+
+
+def test_places_that_differ_within_an_organization_are_worth_a_word():
+    other = dict(make.SUBJECT, state="Tokyo", common_name="b.example.ac.jp")
+    changed = make.named("b.example.ac.jp", "server_revoke", serial="5")
+    assert notes(make.record("server_revoke"), dict(changed, subject=other)) == [("place_differs", 2)]
+
+
+def test_warnings_name_each_cause_once_with_its_records():
+    rows = _tsv.examine_set([make.record(manager_name=None), make.named("b.example.ac.jp", manager_name=None)])[2]
+    (text,) = _tsv_set.warnings(rows)
+    assert text.endswith("(record 1, 2)")
+
+
+def test_the_line_of_check_mode_is_unknown_without_a_csr():
+    rows = _tsv.examine_set([make.record(csr=None), make.record("server_revoke")], without_csr=True)[0]
+    assert [_tsv_set.final_line(row) is None for number, row in rows] == [True, False]
+
+
+def test_encode_is_the_outboxs():
+    assert _tsv.encode is _outbox.encode
