@@ -9,6 +9,7 @@ import collections
 import datetime
 
 from ansible_collections.campus.upki.plugins.module_utils import (
+    _handmade,
     _links,
     _preflight,
     _probe,
@@ -27,8 +28,9 @@ KEEP = 3  # generations of each certificate
 # What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
 Candidate = collections.namedtuple("Candidate", "certificate chain file error notices")
 # What to do for one certificate. action: swap, reload or none.
-# before: what was live, as text for diff mode.
-Plan = collections.namedtuple("Plan", "item slot action generation candidate result before previous")
+# before: what was live, as text for diff mode. previous: the generation that was live. adopt: Material to take first.
+Plan = collections.namedtuple("Plan", "item slot action generation candidate result before previous adopt")
+Plan.__new__.__defaults__ = ("", None, None)
 
 
 def run(params, check_mode=False, now=None):
@@ -66,9 +68,9 @@ class Job(object):
                 errors.append((item["name"], error))
         if errors:
             raise together(errors)
-        groups = self.groups(plans)
+        groups = self.groups(plans)  # also says here, before anything changes, whether the commands are there
         if not check_mode:
-            self.carry_out(groups)
+            self.carry_out(plans, groups)
         else:
             self.rehearse(groups)
         results = [plan.result for plan in plans]
@@ -85,6 +87,8 @@ class Job(object):
     def plan(self, item):
         slot = self.store.certificate(item["name"])
         pending, live = slot.pending, slot.live
+        if live is None and item["adopt"]:
+            return self.adopting_plan(item, slot, pending)
         if item["state"] == "previous":
             return self.previous_plan(item, slot, live)
         if pending is not None:
@@ -169,6 +173,20 @@ class Job(object):
         before = fields(_standing(live)) if live is not None else ""
         return Plan(item, slot, "swap", pending, chosen, result, before, live)
 
+    def adopting_plan(self, item, slot, pending):
+        """What was made by hand becomes live in the store; what has arrived is swapped in as over any other."""
+        material = _handmade.read(item["adopt"])
+        standing = Candidate(material.certificate, material.chain, item["adopt"]["certificate"], None, [])
+        chosen = self.choose(item, pending) if pending is not None else None
+        if chosen is not None:
+            self.check(item, pending, chosen)
+            plan = self.swap_plan(item, slot, pending, None, chosen)
+            return plan._replace(before=fields(standing), adopt=material)
+        reason = "The certificate in '{0}' was taken over as the first generation.".format(standing.file)
+        state = "renewing" if pending is not None else "live"
+        result = self.result(item, state, standing, "adopted", reason, True)
+        return Plan(item, slot, "none", None, standing, result, adopt=material)
+
     def previous_plan(self, item, slot, live):
         """Back by hand to the complete generation before the live one."""
         older = [
@@ -200,7 +218,7 @@ class Job(object):
         if live is None:
             state = "pending" if pending is not None else "absent"
             code, reason = ("waiting", _since(pending)) if pending is not None else ("no_request", NO_REQUEST)
-            return Plan(item, slot, "none", None, None, self.result(item, state, None, code, reason, False), "", None)
+            return Plan(item, slot, "none", None, None, self.result(item, state, None, code, reason, False))
         standing = _standing(live)
         state = "renewing" if pending is not None else "live"
         if pending is None and standing is not None and self.now > _x509.not_after(standing.certificate):
@@ -215,7 +233,7 @@ class Job(object):
             reason = "Not as it should be: {0}.".format(", ".join("'{0}'".format(path) for path in wrong))
         result = self.result(item, state, standing, code, reason, action == "reload")
         result["generation"] = live.id
-        return Plan(item, slot, action, live, standing, result, "", None)
+        return Plan(item, slot, action, live, standing, result)
 
     def compare_wire(self, item, slot, live, standing, code, reason):
         verdict, seen = _swap.served(_swap_item(item, slot, live, standing))
@@ -287,8 +305,13 @@ class Job(object):
             for (name, what), members in found.items()
         ]
 
-    def carry_out(self, groups):
+    def carry_out(self, plans, groups):
         """Write all files first, then swap server by server, then let old generations go."""
+        for plan in plans:
+            if plan.adopt is not None:
+                adopted = _handmade.take(plan.slot, plan.adopt)
+                if plan.action == "none":
+                    plan.result["generation"] = adopted.id
         arrived = [plan for _server, what, members in groups if what == "swap" for plan in members]
         for plan in arrived:
             if plan.item["state"] != "previous":
@@ -393,6 +416,7 @@ def _item(entry, table, store):
         "starttls": "" if starttls == "none" else starttls,
         "links": _links.checked(entry.get("links") or [], name, store),
         "state": entry.get("state") or "latest",
+        "adopt": entry.get("adopt"),
     }
 
 

@@ -103,6 +103,24 @@ options:
             description: Rights of the copy. The default is V(0600) for what holds the key, V(0644) otherwise.
             type: str
             choices: ["0600", "0640", "0644", "0400", "0440", "0444"]
+      adopt:
+        description:
+          - A key and certificate on the host that were put in place by hand. While the store has nothing live for this
+            name they become its first generation, so that the first swap can go back to them. The files themselves stay
+            untouched.
+        type: dict
+        suboptions:
+          key:
+            description: The private key in PEM, without a passphrase.
+            type: path
+            required: true
+          certificate:
+            description: The certificate in PEM, with or without its chain behind it.
+            type: path
+            required: true
+          chain:
+            description: The chain in PEM, where it is a file of its own.
+            type: path
       state:
         description:
           - V(latest) installs what has arrived.
@@ -226,7 +244,9 @@ certificates:
       description: Whether it became live now, or its server was reloaded because it had not taken it up.
       type: bool
     reason_code:
-      description: V(installed), V(went_back), V(reloaded), V(links), V(up_to_date), V(waiting) or V(no_request).
+      description:
+        - V(installed), V(went_back), V(adopted), V(reloaded) or V(links) when something was changed.
+        - V(up_to_date), V(waiting) or V(no_request) when nothing was.
       type: str
     reason:
       description: The same as a sentence.
@@ -303,6 +323,11 @@ LINK = {
     "group": {"type": "str"},
     "mode": {"type": "str", "choices": ["0600", "0640", "0644", "0400", "0440", "0444"]},
 }
+ADOPT = {
+    "key": {"type": "path", "required": True, "no_log": False},
+    "certificate": {"type": "path", "required": True},
+    "chain": {"type": "path"},
+}
 CERTIFICATE = {
     "name": {"type": "str", "required": True},
     "dns_names": {"type": "list", "elements": "str", "default": []},
@@ -310,6 +335,7 @@ CERTIFICATE = {
     "endpoint": {"type": "str"},
     "starttls": {"type": "str", "choices": STARTTLS},
     "links": {"type": "list", "elements": "dict", "default": [], "options": LINK},
+    "adopt": {"type": "dict", "options": ADOPT},
     "state": {"type": "str", "choices": ["latest", "previous"], "default": "latest"},
 }
 ARGUMENTS = {
