@@ -12,10 +12,11 @@ import os
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.plugin_utils import _inbox
+from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _inbox
 
 FOLDERS = ("inbox", "intermediates", "roots")
 
@@ -56,6 +57,7 @@ class ActionModule(ActionBase):
             folders["intermediates"],
             folders["roots"],
             datetime.datetime.now(datetime.UTC),
+            _fetch.Source() if boolean(arguments.get("download", True), strict=False) else None,
         )
 
     def _path(self, path: str) -> str:

@@ -49,8 +49,7 @@ def _paths(top, above, pool, anchors, now):
     for issuer in pool:
         if issuer in above or refusal(top, issuer, len(above), now):
             continue
-        for path in _paths(issuer, above + [issuer], pool, anchors, now):
-            yield path
+        yield from _paths(issuer, above + [issuer], pool, anchors, now)
 
 
 def names_issuer(certificate, issuer):

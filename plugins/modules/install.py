@@ -1,5 +1,7 @@
 #!/usr/bin/python
 # Copyright: (c) 2026, the campus.upki contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts issued certificates live: the managed host's side; the action plugin reads the controller's folders."""
 
@@ -156,6 +158,15 @@ options:
     type: list
     elements: path
     default: []
+  download:
+    description:
+      - Whether the controller may fetch a CA certificate that is in none of the folders, from the address where the CA
+        publishes it or that the certificate itself names. It is kept in the controller's cache
+        (C($XDG_CACHE_HOME/campus.upki)).
+      - What comes is used only with the known SHA-256, or, for a CA that the collection does not know, when it completes
+        a chain to one of O(roots).
+    type: bool
+    default: true
   servers:
     description:
       - Rows to add to the built-in table of servers, or to put over its rows. The key is the name that
@@ -343,6 +354,7 @@ ARGUMENTS = {
     "inbox": {"type": "list", "elements": "path", "default": []},
     "intermediates": {"type": "list", "elements": "path", "default": []},
     "roots": {"type": "list", "elements": "path", "default": []},
+    "download": {"type": "bool", "default": True},
     "servers": {"type": "dict", "default": {}},
     "store": {"type": "path", "default": "/etc/upki"},
     "keep": {"type": "int", "default": 3},

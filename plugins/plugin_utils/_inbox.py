@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.campus.upki.plugins.module_utils import _chain, _containers, _preflight, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.plugin_utils import _fetch
 
 
 @dataclasses.dataclass
@@ -23,9 +24,14 @@ class Found:
 
 
 def look(
-    names: list[str], inbox: list[str], intermediates: list[str], roots: list[str], now: datetime.datetime
+    names: list[str],
+    inbox: list[str],
+    intermediates: list[str],
+    roots: list[str],
+    now: datetime.datetime,
+    source: _fetch.Source | None = None,
 ) -> Found:
-    """Read the folders and prepare what concerns the host of these names."""
+    """Read the folders and prepare what concerns the host of these names. source: None to download nothing."""
     arrived = _containers.collect(inbox)
     given = _containers.collect(intermediates)
     trusted = _containers.collect(roots)
@@ -40,7 +46,7 @@ def look(
             continue
         seen.add(digest)
         if wanted & _all_names(one.certificate):
-            found.candidates.append(_candidate(one, pool, anchors, now))
+            found.candidates.append(_candidate(one, pool, anchors, now, source))
         else:
             _put_aside(one, found)
     return found
@@ -51,7 +57,9 @@ def _all_names(certificate: Any) -> set[str]:
     return {_preflight.plain(name) for name in names if name}
 
 
-def _candidate(one: Any, pool: list[Any], anchors: list[Any], now: datetime.datetime) -> dict[str, Any]:
+def _candidate(
+    one: Any, pool: list[Any], anchors: list[Any], now: datetime.datetime, source: _fetch.Source | None
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "certificate": _x509.pem(one.certificate),
         "file": one.source,
@@ -60,13 +68,34 @@ def _candidate(one: Any, pool: list[Any], anchors: list[Any], now: datetime.date
         "notices": [],
     }
     try:
-        chain = _chain.build(one.certificate, pool, anchors, now)
+        chain, notices = _build(one.certificate, pool, anchors, now, source)
     except UpkiError as error:
         row["error"] = {"code": error.code, "message": error.message, "fix": error.fix}
     else:
         row["chain"] = [_x509.pem(certificate) for certificate in chain.certificates]
-        row["notices"] = chain.notices
+        row["notices"] = notices + chain.notices
     return row
+
+
+def _build(
+    leaf: Any, pool: list[Any], anchors: list[Any], now: datetime.datetime, source: _fetch.Source | None
+) -> tuple[Any, list[dict[str, str]]]:
+    """The chain, with what is missing taken from the source step by step; (chain, notices)."""
+    fetched: list[Any] = []
+    notices: list[dict[str, str]] = []
+    while True:
+        try:
+            return _chain.build(leaf, pool + fetched, anchors, now), notices
+        except UpkiError as error:
+            missing = error.details.get("missing") or {}
+            url = missing.get("url", "")
+            new = source.get(url, missing.get("sha256", "")) if source is not None else []
+            if source is not None and url in source.problems:
+                error.fix += f" ({url} {source.problems[url]}.)"
+            if not new or new[0] in fetched:
+                raise
+            fetched += new
+            notices.append({"code": "downloaded", "message": f"'{missing['subject']}' was taken from {url}."})
 
 
 def _put_aside(one: Any, found: Found) -> None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 UTC = datetime.timezone.utc
 NOW = datetime.datetime(2026, 11, 22, 3, 0, 0, tzinfo=UTC)
@@ -88,10 +88,11 @@ class CA(object):
             names=[common_name] if names is None else names,
             usages=usages,
             ca=shape.get("ca", False),
+            issuer_url=shape.get("issuer_url"),
         )
 
 
-def _build(subject, public_key, issuer, start, end, ca, path_length=None, usages=None, names=None):
+def _build(subject, public_key, issuer, start, end, ca, path_length=None, usages=None, names=None, issuer_url=None):
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -113,6 +114,11 @@ def _build(subject, public_key, issuer, start, end, ca, path_length=None, usages
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(entry) for entry in names]), critical=False
         )
+    if issuer_url:
+        place = x509.AccessDescription(
+            AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(issuer_url)
+        )
+        builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
     return builder.sign(issuer.key, hashes.SHA256(), default_backend())
 
 

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CA certificates that are not at hand: from the cache, else from where the CA publishes them.
+
+What comes from a network proves nothing by itself. A certificate of the catalogue is taken only with its SHA-256, any
+other only as part of a chain that ends at a given root; `_chain` decides that as it does for a file in a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.campus.upki.plugins.module_utils import _containers, _x509
+
+TIMEOUT = 10  # seconds for one download
+MAX_BYTES = 1024 * 1024
+
+Opener = Callable[[str], bytes]
+
+
+def open_url(url: str) -> bytes:
+    """The bytes behind an http or https address."""
+    request = urllib.request.Request(url, headers={"User-Agent": "campus.upki"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        data: bytes = answer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError("larger than any CA certificate")
+    return data
+
+
+def default_cache() -> pathlib.Path:
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "campus.upki"
+
+
+class Source:
+    """The cache and the network, asked once for each address."""
+
+    def __init__(self, opener: Opener = open_url, cache: pathlib.Path | None = None) -> None:
+        self.opener, self.cache = opener, cache or default_cache()
+        self.problems: dict[str, str] = {}
+        self.asked: dict[str, list[Any]] = {}
+
+    def get(self, url: str, sha256: str) -> list[Any]:
+        """Certificates from an address; only the one with this SHA-256 where one is given. [] with a problem noted."""
+        if not url:
+            return []
+        if url not in self.asked:
+            self.asked[url] = self._get(url, sha256)
+        return self.asked[url]
+
+    def _get(self, url: str, sha256: str) -> list[Any]:
+        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+            self.problems[url] = "only http and https are fetched"
+            return []
+        kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
+        with contextlib.suppress(OSError):
+            found = _wanted(kept.read_bytes(), url, sha256)
+            if found:
+                return found
+        try:
+            data = self.opener(url)
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            self.problems[url] = f"could not be downloaded ({getattr(error, 'reason', None) or error})"
+            return []
+        found = _wanted(data, url, sha256)
+        if not found:
+            self.problems[url] = "was downloaded, but is not the certificate with the known SHA-256"
+            return []
+        self._keep(kept, data)
+        return found
+
+    def _keep(self, path: pathlib.Path, data: bytes) -> None:
+        """Into the cache; a cache that cannot be written is no problem."""
+        with contextlib.suppress(OSError):
+            self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, temporary = tempfile.mkstemp(dir=self.cache)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+            os.replace(temporary, path)
+
+
+def _wanted(data: bytes, url: str, sha256: str) -> list[Any]:
+    contents = _containers.Contents()
+    _containers.read(data, url, contents)
+    found = [one.certificate for one in contents.certificates]
+    return [one for one in found if _x509.sha256(one) == sha256] if sha256 else found
