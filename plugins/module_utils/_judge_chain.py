@@ -45,8 +45,7 @@ class Chain(object):
             if self.steps > MAX_STEPS:
                 return
             if row["sha256"] not in taken and not row["root"] and _cards.issues(row, path[-1]):
-                for longer in self._paths(path + [row]):
-                    yield longer
+                yield from self._paths(path + [row])
 
     def _worth(self, path):
         """Ended at the store, every member fit, as long as possible: in this order."""

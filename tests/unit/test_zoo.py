@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A zoo of real TLS servers on loopback: each has one fault and the findings that it must give, or is clean and has none.
+"""A zoo of real TLS servers on loopback: faulty ones with the findings that each must give, and clean ones with none.
 
 The certificates are judged at the real time, because OpenSSL's own verdict is part of the result.
 """

@@ -10,6 +10,8 @@ import tempfile
 import threading
 
 from ansible_collections.campus.upki.tests.unit import pki
+from cryptography.hazmat.backends import default_backend
+from cryptography.hazmat.primitives import serialization
 
 PATIENCE = 10  # seconds after which a server's thread gives up, so that no test can hang
 
@@ -67,6 +69,11 @@ def context(chain, key, configure=None):
     if configure is not None:
         configure(made)
     return made
+
+
+def load_key(pem):
+    """The private key of a file that the code under test wrote."""
+    return serialization.load_pem_private_key(pem, None, default_backend())
 
 
 def tls(chain, key, configure=None):

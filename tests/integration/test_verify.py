@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook campus.upki.verify against a TLS server and a store, before and after a renewal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ansible_collections.campus.upki.tests.integration.servers import NAME, Issuer
+from ansible_collections.campus.upki.tests.unit import tls_zoo
+
+pytestmark = pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="ansible-playbook is not installed")
+
+
+@pytest.fixture
+def issuer(tmp_path: pathlib.Path) -> Issuer:
+    return Issuer(tmp_path)
+
+
+def put_live(issuer: Issuer) -> tuple[list[Any], Any]:
+    """A further generation put live, as (chain, key) of a server that loads it."""
+    leaf = issuer.issue(issuer.request())
+    issuer.install({"name": NAME})
+    live = issuer.store.certificate(NAME).live
+    assert live is not None
+    with open(live.key_path, "rb") as stream:
+        key = tls_zoo.load_key(stream.read())
+    return [leaf, issuer.inter.certificate], key
+
+
+def verify(issuer: Issuer, port: int, *options: str, **variables: object) -> tuple[int, str]:
+    inventory = issuer.path / "inventory.json"
+    settings = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "upki_certificates": [{"name": NAME, "endpoint": f"127.0.0.1:{port}", "key_type": "p384"}],
+        "upki_store": issuer.store.path,
+        "upki_intermediates": [str(issuer.path / "intermediates")],
+        "upki_roots": [str(issuer.path / "roots")],
+        **variables,
+    }
+    inventory.write_text(json.dumps({"upki": {"hosts": {"web1": settings}}}), encoding="utf-8")
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), "campus.upki.verify", *options],
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)], ids=["run", "check"])
+def test_all_is_well(issuer: Issuer, options: tuple[str, ...]) -> None:
+    chain, key = put_live(issuer)
+    with tls_zoo.tls(chain, key) as port:
+        status, output = verify(issuer, port, *options)
+    assert status == 0, output
+    assert "All is well: 1 endpoint looked at, nothing to do." in output
+    assert "changed=0" in output
+
+
+def test_after_a_renewal_the_manager_is_told_what_remains(issuer: Issuer) -> None:
+    old, _key = put_live(issuer)
+    chain, key = put_live(issuer)
+    with tls_zoo.tls(chain, key) as port:
+        status, output = verify(issuer, port)
+    assert status == 0, output
+    assert f"Tell the IT centre that {NAME} has been replaced" in " ".join(output.split())
+    assert str(old[0].serial_number) in output and str(chain[0].serial_number) not in output
+
+
+def test_a_server_that_was_not_reloaded(issuer: Issuer) -> None:
+    old, old_key = put_live(issuer)
+    put_live(issuer)
+    with tls_zoo.tls(old, old_key) as port:
+        status, output = verify(issuer, port)
+        lenient, _output = verify(issuer, port, upki_verify_fail_on="never")
+    assert status != 0 and "unexpected_certificate" in output and "Reload the server" in output
+    assert "Tell the IT centre" not in output
+    assert lenient == 0
+
+
+def test_a_missing_intermediate_is_named_by_its_file(issuer: Issuer) -> None:
+    chain, key = put_live(issuer)
+    with tls_zoo.tls(chain[:1], key) as port:
+        status, output = verify(issuer, port)
+    assert status != 0 and "chain_incomplete" in output
+    assert str(issuer.path / "intermediates" / "ca.cer") in output
