@@ -96,18 +96,18 @@ def _link_problems(slot, which):
     return _content_problems(which, generation)
 
 
-def _usable(slot, which, but):
-    """Ids that the link could name instead, newest first."""
+def _usable(slot, but):
+    """Ids that `live` could name instead, newest first."""
     return [
         generation.id
         for generation in reversed(slot.generations())
-        if generation.id != but and generation.has(*NEEDED[which]) and not (which == "pending" and generation.cancelled)
+        if generation.id != but and generation.has(*NEEDED["live"])
     ]
 
 
 def _way_out(slot, which, path, but):
-    others = _usable(slot, which, but)
-    if which == "live" and others:
+    others = _usable(slot, but) if which == "live" else []
+    if others:
         return "or point it at the newest complete one: ln -sfn generations/{0} '{1}'".format(others[0], path)
     if which == "live":
         return "or, when the certificate is lost, remove the link and request anew: rm '{0}'".format(path)

@@ -188,7 +188,7 @@ def kind_of(wanted, olds):
     olds: facts of every known earlier certificate, newest first. One that allows a renewal wins over newer ones that
     do not, because its DN stands in the CA's books (answer 212).
     """
-    if wanted.get("kind") and (wanted.get("serial") or wanted["kind"] == "server_issue"):
+    if wanted.get("kind"):
         return wanted["kind"], "kind_given", KIND_GIVEN, _by_serial(wanted, olds)
     if not olds:
         return "server_issue", "never_issued", "no earlier certificate of this name is known", None

@@ -219,6 +219,18 @@ def test_another_key_type_waits_for_the_next_request():
     assert (found.action, codes(found)) == ("none", ["key_type_differs"])
 
 
+def test_the_moment_of_the_end_is_no_longer_in_force():
+    found = decide(live=old(age=198))
+    assert (found.state, found.reason_code) == ("pending", "expired")
+    assert decide(wanted(state="cancelled"), live=old(age=198)).state == "expired"
+
+
+def test_the_subject_is_compared_with_what_is_live_and_not_with_what_was_taken_back():
+    newest = old(age=5, subject={"O": "Other", "L": "Chofu", "ST": "Tokyo"})
+    assert decide(live=old(), olds=[newest, old()]).warnings == []
+    assert codes(decide(olds=[newest, old()])) == ["subject_differs"]
+
+
 # --- which kind: every row of the table ------------------------------------------------------------------
 
 ROWS = [

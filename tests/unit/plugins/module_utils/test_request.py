@@ -393,6 +393,7 @@ def test_answer_212_is_fed_back(store):
         assert one["csr"] == first["csr"]
     again = row(store, entry)
     assert (again["changed"], again["record"]) == (False, found["record"])
+    assert (again["kind"], again["kind_reason_code"]) == ("server_renew", "kind_given")
     generation = Store(store).certificate(NAME).pending
     assert generation.meta["amended"] == [{"kind": "server_issue", "serial": None}]
     with open(generation.file("request.tsv"), "rb") as stream:
