@@ -1,7 +1,6 @@
 #!/usr/bin/python
 # Copyright: (c) 2026, the campus.upki contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts issued certificates live: the managed host's side; the action plugin reads the controller's folders."""
 
