@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -307,3 +310,85 @@ def test_a_client_that_never_stops_sees_no_failed_handshake(server: servers.Serv
 def test_the_files_that_serve_load_in_pythons_own_tls(server: servers.Server) -> None:
     live = pathlib.Path(server.issuer.store.path, NAME, "live")
     _preflight.load_files(str(live / "fullchain.pem"), str(live / "key.pem"))
+
+
+# --- processes that die in the middle ----------------------------------------------------------------------------
+
+RUN = "import json, sys; from ansible_collections.campus.upki.plugins.module_utils import _install; "
+RUN += "json.dump(_install.run(json.load(open(sys.argv[1]))), sys.stdout)"
+
+
+def on_the_host(server: servers.Server, **row: Any) -> subprocess.Popen[bytes]:
+    """The install as a process of its own."""
+    params = server.issuer.path / "params.json"
+    params.write_text(json.dumps(server.issuer.params(server.item(), servers=server.row(**row))))
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(params)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.parametrize("when", ["in the test before the flip", "in the test after the flip", "in the reload"])
+def test_a_killed_process_is_made_up_for_by_the_next_run(server: servers.Server, when: str) -> None:
+    pending = server.issuer.request()
+    leaf = server.issuer.issue(pending)
+    old = server.served()
+    live = f"{server.issuer.store.path}/{NAME}/live"
+    kill = ["/bin/sh", "-c", "kill -9 $PPID"]
+    kill_after = ["/bin/sh", "-c", f'case "$(readlink {live})" in *{pending.id}) kill -9 $PPID;; esac']
+    rows = {
+        "in the test before the flip": {"test": kill},
+        "in the test after the flip": {"test": kill_after},
+        "in the reload": {"reload": kill},
+    }
+    process = on_the_host(server, **rows[when])
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    assert server.served() == old
+    result = install(server)
+    assert result["changed"] is True
+    assert server.served() == leaf.serial_number
+    assert install(server)["changed"] is False
+
+
+def test_a_controller_that_goes_away_leaves_nothing_half_done(server: servers.Server) -> None:
+    """The connection hangs up during the reload, nobody reads the result: the swap is finished all the same."""
+    leaf = server.issuer.issue(server.issuer.request())
+    hang_up = ["/bin/sh", "-c", f"kill -HUP $PPID; exec {' '.join(server.reload())}"]
+    process = on_the_host(server, reload=hang_up)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+    process.wait(30)
+    assert server.served() == leaf.serial_number
+    assert server.issuer.store.certificate(NAME).pending is None
+    assert install(server)["changed"] is False
+
+
+@pytest.mark.parametrize("what", ["fullchain", "certificate"])
+def test_fixed_paths_serve_and_go_back_with_the_swap(idle: servers.Server, what: str) -> None:
+    """A configuration with paths of its own: copies of the files, covered by the swap and by its rollback."""
+    issuer = idle.issuer
+    etc = issuer.path / "etc"
+    etc.mkdir()
+    links = [{"path": str(etc / "www.crt"), "what": what}, {"path": str(etc / "www.key"), "what": "key", "copy": True}]
+    text = idle.vhost(NAME).replace(f"{issuer.store.path}/{NAME}/live/fullchain.pem", str(etc / "www.crt"))
+    vhost = text.replace(f"{issuer.store.path}/{NAME}/live/key.pem", str(etc / "www.key"))
+    first = issuer.issue(issuer.request())
+    issuer.install({"name": NAME, "links": links})
+    (idle.path / "conf.d" / "www.conf").write_text(vhost)
+    idle.start()
+    assert idle.served() == first.serial_number
+    second = issuer.issue(issuer.request())
+    item = idle.item(links=links)
+    error = refused("reload_failed", idle, item, reload=["false"])
+    assert error.details["rolled_back"] is True
+    _preflight.load_files(str(etc / "www.crt"), str(etc / "www.key"))
+    install(idle, item)
+    assert idle.served() == second.serial_number
+    assert install(idle, item)["changed"] is False
+    install(idle, idle.item(links=links, state="previous"))
+    assert idle.served() == first.serial_number
