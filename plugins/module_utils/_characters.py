@@ -8,6 +8,7 @@ The service wants Shift_JIS but publishes no range. A character is accepted when
 is proposed where it is obvious.
 """
 
+import functools
 import unicodedata
 
 # Spellings that Unicode's compatibility forms do not give. Source: the name's standard form in JIS X 0208,
@@ -45,11 +46,14 @@ def spelling(text):
     return ""
 
 
+@functools.lru_cache(maxsize=1024)
+def _refused(text):
+    return tuple((position, character) for position, character in enumerate(text, 1) if not accepted(character))
+
+
 def refused(text):
     """[(position from 1, character)] of all the characters that cannot be sent."""
-    if is_plain(text):
-        return []
-    return [(position, character) for position, character in enumerate(text, 1) if not accepted(character)]
+    return [] if is_plain(text) else list(_refused(text))
 
 
 def is_plain(text):

@@ -4,14 +4,17 @@
 
 import base64
 import binascii
+import hashlib
 
-from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils import _der, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import FORM, OU_NOT_ALLOWED, fault, shorten
 from ansible_collections.campus.upki.plugins.module_utils._keys import KEY_TYPES
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, item
 
 PEM_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+BEGIN = "-----BEGIN CERTIFICATE REQUEST-----\n"
+END = "-----END CERTIFICATE REQUEST-----\n"
 AGAIN = "Make a new key and CSR (campus.upki.request)."
 
 
@@ -20,6 +23,8 @@ def column_text(csr):
     csr = csr or ""
     if "-----" not in csr:
         return "".join(csr.split())
+    if csr.startswith(BEGIN) and csr.endswith(END) and csr.count("-----") == 4:  # as openssl and we write it
+        return csr[len(BEGIN) : -len(END)].replace("\n", "")
     bodies = [der for label, der in _x509.pem_blocks(csr) if label in PEM_LABELS]
     if len(bodies) != 1:
         raise UpkiError(
@@ -32,8 +37,8 @@ def column_text(csr):
 
 def pem_text(column):
     """PEM text of column 7."""
-    lines = [column[start : start + 64] for start in range(0, len(column), 64)]
-    return "\n".join(["-----BEGIN " + PEM_LABELS[0] + "-----"] + lines + ["-----END " + PEM_LABELS[0] + "-----", ""])
+    lines = [column[start : start + 64] + "\n" for start in range(0, len(column), 64)]
+    return BEGIN + "".join(lines) + END
 
 
 def read(column):
@@ -43,21 +48,26 @@ def read(column):
     except (binascii.Error, ValueError, UnicodeEncodeError):
         raise UpkiError(
             "csr_form",
-            "The CSR is not base64 on one line.",
-            "Write the body of the PEM file without the BEGIN and END lines and without line breaks.",
+            "The CSR's body is not valid base64.",
+            "Take it again from where it came from; in a TSV file it stands on one line, without BEGIN and END.",
         )
-    request = _x509.request_from_der(der)
+    request = _x509.request_unread(der)
+    names, key_info, attributes, algorithm = _der.request_parts(der)
+    key_type = _der.key_type(key_info)
+    spki_sha256 = hashlib.sha256(key_info).hexdigest()
     try:
-        public_key = request.public_key()
+        if key_type is None:
+            public_key = request.public_key()
+            key_type, spki_sha256 = _x509.key_type(public_key), _x509.spki_sha256(public_key)
         return {
-            "fields": _x509.name_fields(request.subject),
-            "key_type": _x509.key_type(public_key),
-            "spki_sha256": _x509.spki_sha256(public_key),
-            "hash": _x509.signature_hash(request),
+            "fields": _der.fields(names) or _x509.name_fields(request.subject),
+            "key_type": key_type,
+            "spki_sha256": spki_sha256,
+            "hash": _der.HASHES.get(algorithm) or _x509.signature_hash(request),
             "signature_holds": _x509.request_signature_holds(request),
-            "extensions": _x509.request_has_extensions(request),
+            "extensions": attributes != _der.NO_ATTRIBUTES and _x509.request_has_extensions(request),
         }
-    except (ValueError, TypeError, _x509.UnsupportedAlgorithm) as error:
+    except _x509.BROKEN as error:
         raise UpkiError("csr_broken", "This is not a valid CSR ({0}).".format(error))
 
 
@@ -118,26 +128,8 @@ def _check_key(facts, profile, rules):
 
 
 def _check_fields(fields, subject, rules):
-    what = item("csr", rules)
-    names = [name for name, value in fields]
-    shown = shorten(", ".join("{0}={1}".format(name, value) for name, value in fields))
-    if "OU" in names:
-        message = "The CSR's subject has an OU ({0}), which is not allowed since 2022-07-26.".format(shown)
-        return [fault(OU_NOT_ALLOWED, what, shown, message, AGAIN)]
-    if "emailAddress" in names:
-        return [fault(FORM, what, shown, "The CSR's subject has an e-mail address ({0}).".format(shown), AGAIN)]
     order = list(rules["subject"]["csr_order"])
-    faults = []
-    if names not in (order, order[::-1]):
-        faults.append(
-            fault(
-                "csr_order",
-                what,
-                shown,
-                "The CSR's subject is {0}; it must be {1} or the exact reverse.".format(shown, ", ".join(order)),
-                AGAIN,
-            )
-        )
+    names = [name for name, value in fields]
     if subject is not None:
         wanted = {
             "C": rules["subject"]["country"],
@@ -146,9 +138,31 @@ def _check_fields(fields, subject, rules):
             "O": subject.get("organization"),
             "CN": subject.get("common_name"),
         }
-        for name, value in fields:
-            if wanted.get(name) and value != wanted[name]:
-                message = "The CSR says {0}={1}, the DN says {0}={2}.".format(name, value, wanted[name])
-                fix = "Make both the same, case included; a wrong CSR is made anew (campus.upki.request)."
-                faults.append(fault("csr_subject", what, "{0}={1}".format(name, value), message, fix))
+    else:
+        wanted = {}
+    if names in (order, order[::-1]) and all(wanted.get(name) == value for name, value in fields):
+        return []
+    return _shape_faults(fields, names, order, item("csr", rules)) or _value_faults(fields, wanted, item("csr", rules))
+
+
+def _shape_faults(fields, names, order, what):
+    shown = shorten(", ".join("{0}={1}".format(name, value) for name, value in fields))
+    if "OU" in names:
+        message = "The CSR's subject has an OU ({0}), which is not allowed since 2022-07-26.".format(shown)
+        return [fault(OU_NOT_ALLOWED, what, shown, message, AGAIN)]
+    if "emailAddress" in names:
+        return [fault(FORM, what, shown, "The CSR's subject has an e-mail address ({0}).".format(shown), AGAIN)]
+    if names in (order, order[::-1]):
+        return []
+    message = "The CSR's subject is {0}; it must be {1} or the exact reverse.".format(shown, ", ".join(order))
+    return [fault("csr_order", what, shown, message, AGAIN)]
+
+
+def _value_faults(fields, wanted, what):
+    faults = []
+    for name, value in fields:
+        if wanted.get(name) and value != wanted[name]:
+            message = "The CSR says {0}={1}, the DN says {0}={2}.".format(name, value, wanted[name])
+            fix = "Make both the same, case included; a wrong CSR is made anew (campus.upki.request)."
+            faults.append(fault("csr_subject", what, "{0}={1}".format(name, value), message, fix))
     return faults

@@ -30,7 +30,9 @@ SHOWN = 60  # characters of a value in a message
 
 def shorten(value):
     """A value for one line of text: visible, and not longer than SHOWN characters."""
-    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(value))
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

@@ -37,7 +37,7 @@ def check_form(name, item, rules=RULES, code=NAME_FORM):
 
 def _form_problem(name, table):
     """(what is wrong, remedy) or None."""
-    if ADDRESS.fullmatch(name):
+    if (":" in name or name[-1:].isdigit()) and ADDRESS.fullmatch(name):
         return "is an IP address", "Use the server's FQDN; certificates for addresses are not issued."
     if not re.fullmatch(table["characters"], name):
         return _character_problem(name, table)

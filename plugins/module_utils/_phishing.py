@@ -14,7 +14,7 @@ at what people confuse; it only warns. What keeps the warnings rare on ordinary 
 """
 
 import functools
-import itertools
+import re
 import unicodedata
 
 # Counted anywhere in a word, and with one wrong letter: long enough not to meet other words by chance.
@@ -54,6 +54,8 @@ INNOCENT = frozenset(("goggle", "amazonia", "amazonas", "amazonian", "rakuen", "
 
 # Look-alikes. Each reading is tried: 1 may stand for l or i.
 DIGITS = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g"}
+ONE_AS_L = str.maketrans(dict(DIGITS, **{"1": "l"}))
+ONE_AS_I = str.maketrans(dict(DIGITS, **{"1": "i"}))
 PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 # Letters that look like Latin ones: Cyrillic, Armenian, Greek, and Latin letters without an accent to take off.
 CONFUSABLES = {
@@ -69,20 +71,11 @@ OWN_DOMAINS = frozenset(("ac", "ad", "co", "ed", "go", "gr", "lg", "ne", "or"))
 PUBLIC = OWN_DOMAINS | frozenset(("com", "net", "org", "edu", "info", "biz", "jp"))
 
 
-def words(name):
-    """[(word, label)] of a name without the institution's own domain."""
-    labels = name.lower().rstrip(".").split(".")
-    own = 3 if len(labels) > 2 and labels[-1] == "jp" and labels[-2] in OWN_DOMAINS else 1
-    found = []
-    for label in labels[:-own]:
-        if label in PUBLIC:
-            continue
-        shown = _decoded(label)
-        pieces = [piece for piece in shown.split("-") if piece]
-        found += [(piece, label) for piece in pieces]
-        if len(pieces) > 1:
-            found.append(("".join(pieces), label + " joined"))
-    return found
+def labels(name):
+    """The labels of a name without the institution's own domain."""
+    parts = name.lower().rstrip(".").split(".")
+    own = 3 if len(parts) > 2 and parts[-1] == "jp" and parts[-2] in OWN_DOMAINS else 1
+    return [label for label in parts[:-own] if label not in PUBLIC]
 
 
 def _decoded(label):
@@ -95,16 +88,15 @@ def _decoded(label):
         return label
 
 
-@functools.lru_cache(maxsize=4096)
 def readings(word):
     """What the eye may take a word for: itself, without accents, digits as letters, rn as m."""
-    plain = unicodedata.normalize("NFKD", word)
-    plain = "".join(CONFUSABLES.get(one, one) for one in plain if not unicodedata.combining(one))
-    found = [word, plain]
-    for one in ("l", "i"):
-        found.append("".join(DIGITS.get(letter, one if letter == "1" else letter) for letter in plain))
+    plain = word
+    if any(one > "~" for one in word):
+        plain = unicodedata.normalize("NFKD", word)
+        plain = "".join(CONFUSABLES.get(one, one) for one in plain if not unicodedata.combining(one))
+    found = [word, plain, plain.translate(ONE_AS_L), plain.translate(ONE_AS_I)]
     for pair, letter in PAIRS:
-        found += [text.replace(pair, letter) for text in list(found) if pair in text]
+        found += [text.replace(pair, letter) for text in found if pair in text]
     return tuple(dict.fromkeys(found))
 
 
@@ -122,6 +114,9 @@ def _near_index():
 
 
 NEAR = _near_index()
+INSIDE = re.compile("|".join(sorted(ANYWHERE, key=len, reverse=True)))
+NUMBERED = 2  # a word with more digits is a numbered host, not a misspelt service
+LENGTHS = frozenset(len(brand) + more for brand in ANYWHERE for more in (-1, 0, 1))
 
 
 def one_letter_apart(first, second):
@@ -138,38 +133,45 @@ def one_letter_apart(first, second):
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def _service(word, joined):
+def _service(word, joined=False):
     """(service, exact) that a word means or resembles, or None."""
     if word in INNOCENT:
         return None
-    for reading in readings(word):
+    seen = readings(word)
+    for reading in seen:
         service = ANYWHERE.get(reading) or WHOLE.get(reading)
         if service:
             return service, reading == word
     if joined:  # pay-pal counts as a whole only
         return None
-    for reading in readings(word):
-        for brand, service in ANYWHERE.items():
-            if brand in reading:
-                return service, brand in word
-    return _misspelt(word)
+    for reading in seen:
+        match = INSIDE.search(reading)
+        if match:
+            return ANYWHERE[match.group()], match.group() in word
+    return _misspelt(seen)
 
 
-def _misspelt(word):
-    for reading in readings(word):
-        candidates = itertools.chain.from_iterable(NEAR.get(shorter, ()) for shorter in _shortened(reading))
-        for brand in candidates:
-            if one_letter_apart(reading, brand):
-                return ANYWHERE[brand], False
+def _misspelt(seen):
+    if sum(map(str.isdigit, seen[0])) > NUMBERED:
+        return None
+    for reading in seen:
+        if len(reading) not in LENGTHS:
+            continue
+        for shorter in _shortened(reading):
+            for brand in NEAR.get(shorter, ()):
+                if one_letter_apart(reading, brand):
+                    return ANYWHERE[brand], False
     return None
 
 
-def resembling(name):
-    """[(what the name resembles, a sentence about it)]: services first; words of sign-in pages only without one."""
+@functools.lru_cache(maxsize=4096)
+def _look(label):
+    """({service: sentence}, {mild: sentence}) of one label."""
     services, mild = {}, {}
-    for word, label in words(name):
-        found = _service(word, label.endswith(" joined"))
+    pieces = [piece for piece in _decoded(label).split("-") if piece]
+    joined = [("".join(pieces), True)] if len(pieces) > 1 else []
+    for word, whole in [(piece, False) for piece in pieces] + joined:
+        found = _service(word, whole)
         if found:
             service, exact = found
             how = "holds the name of {0}" if exact else "looks like {0} ('{1}')"
@@ -177,4 +179,14 @@ def resembling(name):
         elif word in WORDS:
             how = "holds the word '{0}', as {1} would; an ordinary word, so usually no more than a question comes"
             mild.setdefault(WORDS[word], how.format(word, WORDS[word]))
+    return services, mild
+
+
+def resembling(name):
+    """[(what the name resembles, a sentence about it)]: services first; words of sign-in pages only without one."""
+    services, mild = {}, {}
+    for label in labels(name):
+        found = _look(label)
+        services.update(found[0])
+        mild.update(found[1])
     return list((services or mild).items())

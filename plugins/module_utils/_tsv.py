@@ -113,28 +113,36 @@ def _needed(kind, subject, rules):
 def check_row(row, hidden=()):
     """The faults of the 13 columns of a row, in the order of the columns; `hidden` keys are left out."""
     faults = []
+    columns = row.columns
     for column, needed in zip(row.rules["columns"], row.rules["kinds"][row.kind]):
         key = column["key"]
-        if key not in hidden:
-            faults += _check_column(row.columns[key], column, needed, row)
+        value = columns[key]
+        if key in hidden or (not value and needed != REQUIRED):
+            continue
+        if value and needed != EMPTY and not value.isspace():
+            faults += _check_value(value, column, row)
+        else:
+            faults += _check_presence(value, column, needed, row)
     return faults
 
 
-def _check_column(value, column, needed, row):
+def _check_presence(value, column, needed, row):
     what = column["item"]
-    if not value.strip():
-        if needed != REQUIRED:
-            return []
-        message = "{0} is empty, but {1} needs it.".format(what, _kind_text(row))
-        return [fault(REQUIRED_ITEM, what, "", message, column["missing"])]
     if needed == EMPTY:
         message = "{0} is '{1}', but {2} has no such item.".format(what, shorten(value), _kind_text(row))
         return [fault("must_be_empty", what, value, message, "Leave it empty.")]
-    faults = []
-    if len(value) > column["max"] and column["form"] not in _tsv_forms.OWN_LENGTH:
-        message = "{0} has {1} characters; at most {2} are allowed.".format(what, len(value), column["max"])
-        faults.append(fault(LENGTH, what, value, message, "Shorten it."))
-    return faults + _tsv_forms.FORMS[column["form"]](value, column, row)
+    if needed == REQUIRED:
+        message = "{0} is empty, but {1} needs it.".format(what, _kind_text(row))
+        return [fault(REQUIRED_ITEM, what, "", message, column["missing"])]
+    return []
+
+
+def _check_value(value, column, row):
+    faults = _tsv_forms.FORMS[column["form"]](value, column, row)
+    if len(value) <= column["max"] or column["form"] in _tsv_forms.OWN_LENGTH:
+        return faults
+    message = "{0} has {1} characters; at most {2} are allowed.".format(column["item"], len(value), column["max"])
+    return [fault(LENGTH, column["item"], value, message, "Shorten it.")] + faults
 
 
 def _kind_text(row):

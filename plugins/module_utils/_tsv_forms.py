@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The form of each column of a TSV record: one small function for each `form` of the table."""
 
+import functools
 import re
 
 from ansible_collections.campus.upki.plugins.module_utils import _characters, _csr, _names, _subject
@@ -108,6 +109,8 @@ def is_hexadecimal(text, rules):
 def serial(value, column, row):
     """Column 4: decimal (0x hexadecimal can be read)."""
     table = row.rules["serial"]
+    if re.fullmatch(table["decimal"], value) and value.strip("0"):
+        return []
     if re.fullmatch(table["decimal"], value) or re.fullmatch(table["hexadecimal"], value):
         if decimal_serial(value, row.rules)[1] == "":
             return []
@@ -175,13 +178,18 @@ def csr(value, column, row):
     return _csr.check(facts, row.subject, row.columns["profile"], row.rules)
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_mail(value, local_pattern, domain_pattern):
+    local, at, domain = value.rpartition("@")
+    good_local = re.fullmatch(local_pattern, local) and not re.search(r"^\.|\.\.|\.$", local)
+    good_domain = re.fullmatch(domain_pattern, domain) and not re.search(r"^[.-]|\.\.|[.-]$", domain)
+    return bool(at and good_local and good_domain and "." in domain)
+
+
 def mail(value, column, row):
     """Column 10: half-width, one @, few symbols."""
-    local, at, domain = value.rpartition("@")
     table = row.rules["mail"]
-    good_local = re.fullmatch(table["local"], local) and not re.search(r"^\.|\.\.|\.$", local)
-    good_domain = re.fullmatch(table["domain"], domain) and "." in domain and not re.search(r"^[.-]|\.\.|[.-]$", domain)
-    if at and good_local and good_domain:
+    if _is_mail(value, table["local"], table["domain"]):
         return []
     message = "'{0}' is not an address of half-width letters, digits and - _ . with one @.".format(shorten(value))
     return [fault(FORM, column["item"], value, message, _mail_remedy(value, table))]

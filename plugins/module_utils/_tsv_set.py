@@ -92,16 +92,15 @@ def notes(rows, rules=RULES):
 
 
 def _notes_of(row, rules):
-    marks = dict(zip(KEYS, rules["kinds"][row.kind]))
     found = []
     for key in ("manager_name", "manager_affiliation"):
-        if marks[key] != EMPTY and not row.columns[key]:
+        if not row.columns[key] and rules["kinds"][row.kind][KEYS.index(key)] != EMPTY:
             message = "{0} is empty; the service's mails are addressed with it.".format(item(key))
             found.append(fault(key + "_empty", item(key), "", message, "Fill it in."))
     if row.columns["reason"] == str(rules["reason_with_comment"]) and not row.columns["comment"]:
         message = "Reason 0 (unspecified) is expected to come with a comment."
         found.append(fault("comment_expected", item("comment"), "", message, "Write the reason in words."))
-    if _tsv_forms.is_hexadecimal(row.columns["serial"], rules):
+    if "x" in row.columns["serial"].lower() and _tsv_forms.is_hexadecimal(row.columns["serial"], rules):
         message = "The serial {0} is hexadecimal; some institutions refuse that.".format(row.columns["serial"])
         decimal = _tsv_forms.decimal_serial(row.columns["serial"], rules)[0]
         found.append(fault("serial_hexadecimal", item("serial"), row.columns["serial"], message, decimal))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the bytes of a TSV file to its columns, whatever an editor or a spreadsheet has done to it."""
 
+import collections
 import re
 
 from ansible_collections.campus.upki.plugins.module_utils import _characters
@@ -89,10 +90,12 @@ def _decoded(data, encoding):
 
 def _oddness(encoding, text):
     """How unlikely the reading is: rare characters among those that are not ASCII. 0 for plain ASCII."""
-    others = [one for one in text if one > "~"]
+    others = collections.Counter(re.findall("[^\x00-~]", text))
     if encoding == "utf-8" and max(others, default="") >= "\u3000" and not _characters.refused("".join(others)):
         return -1.0  # Shift_JIS is hardly ever valid UTF-8 by chance, but the other way round happens
-    return sum(_rarity(one) for one in others) / len(others) if others else 0.0
+    if not others:
+        return 0.0
+    return sum(_rarity(one) * count for one, count in others.items()) / sum(others.values())
 
 
 def _rarity(character):
@@ -205,15 +208,24 @@ def _count_fault(number, texts, shifted, count):
 # --- kind ------------------------------------------------------------------------------------------------
 
 
-def misses(texts, kind, rules=RULES):
+def filled(texts):
+    """Which columns hold something."""
+    return tuple(map(bool, texts))
+
+
+def misses(pattern, kind, rules=RULES):
     """How many columns are empty that the kind needs, or filled that it does not have."""
     marks = rules["kinds"][kind]
-    return sum((mark == REQUIRED) != bool(text) for text, mark in zip(texts, marks) if mark in (REQUIRED, EMPTY))
+    return sum((mark == REQUIRED) != there for there, mark in zip(pattern, marks) if mark in (REQUIRED, EMPTY))
 
 
 def guess_kind(lines, rules=RULES):
     """(kind that fits best, True when it can be no other: an ACME creation looks like an issue without its CSR)."""
-    totals = {kind: sum(misses(line.texts, kind, rules) for line in lines) for kind in rules["kinds"]}
+    patterns = collections.Counter(filled(line.texts) for line in lines)
+    totals = {
+        kind: sum(misses(pattern, kind, rules) * count for pattern, count in patterns.items())
+        for kind in rules["kinds"]
+    }
     best = min(totals, key=totals.get)
     rivals = [kind for kind in totals if kind != best and totals[kind] <= totals[best] + len(lines) // 2]
     return best, totals[best] == 0 and not rivals and best.startswith("server")
@@ -221,6 +233,7 @@ def guess_kind(lines, rules=RULES):
 
 def other_kind(line, kind, rules=RULES):
     """The kind that a line fits wholly while it is far from `kind`, or None."""
-    if misses(line.texts, kind, rules) < 2:
+    pattern = filled(line.texts)
+    if misses(pattern, kind, rules) < 2:
         return None
-    return next((other for other in rules["kinds"] if misses(line.texts, other, rules) == 0), None)
+    return next((other for other in rules["kinds"] if misses(pattern, other, rules) == 0), None)

@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # Copyright: (c) 2026, the campus.upki contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 DOCUMENTATION = r"""
@@ -50,7 +51,7 @@ seealso:
   - module: campus.upki.tsv
   - module: campus.upki.practice_ca
 author:
-  - The campus.upki contributors
+  - The campus.upki contributors (@campus-upki)
 """
 
 EXAMPLES = r"""

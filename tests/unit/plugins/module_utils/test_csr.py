@@ -36,7 +36,7 @@ def test_comfortable_forms(change):
 @pytest.mark.parametrize("text, code", [
     ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "csr_broken"),
     (make.csr_pem() + make.csr_pem(label="b"), "csr_broken"),
-    ("-----BEGIN CERTIFICATE REQUEST-----\nA*A\n-----END CERTIFICATE REQUEST-----\n", "pem_broken"),
+    ("x\n-----BEGIN CERTIFICATE REQUEST-----\nA*A\n-----END CERTIFICATE REQUEST-----\n", "pem_broken"),
     ("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n", "pem_broken"),
 ])  # fmt: skip
 def test_what_is_no_csr(text, code):

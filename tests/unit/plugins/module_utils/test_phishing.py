@@ -84,9 +84,9 @@ def test_every_service_of_the_data_is_found_by_its_own_name():
 def test_every_innocent_word_would_be_warned_about_otherwise(monkeypatch):
     words = _phishing.INNOCENT
     monkeypatch.setattr(_phishing, "INNOCENT", frozenset())
-    _phishing._service.cache_clear()
+    _phishing._look.cache_clear()
     loud = {word for word in words if services(word)}
-    _phishing._service.cache_clear()
+    _phishing._look.cache_clear()
     assert loud == words
 
 
