@@ -13,12 +13,12 @@ import hashlib
 import os
 import pathlib
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from ansible.module_utils.urls import ConnectionError as UrlConnectionError
+from ansible.module_utils.urls import open_url
 from ansible_collections.campus.upki.plugins.module_utils import _containers, _x509
 
 TIMEOUT = 10  # seconds for one download
@@ -27,10 +27,9 @@ MAX_BYTES = 1024 * 1024
 Opener = Callable[[str], bytes]
 
 
-def open_url(url: str) -> bytes:
+def download(url: str) -> bytes:
     """The bytes behind an http or https address."""
-    request = urllib.request.Request(url, headers={"User-Agent": "campus.upki"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    with open_url(url, timeout=TIMEOUT, http_agent="campus.upki") as answer:
         data: bytes = answer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError("larger than any CA certificate")
@@ -44,7 +43,7 @@ def default_cache() -> pathlib.Path:
 class Source:
     """The cache and the network, asked once for each address."""
 
-    def __init__(self, opener: Opener = open_url, cache: pathlib.Path | None = None) -> None:
+    def __init__(self, opener: Opener = download, cache: pathlib.Path | None = None) -> None:
         self.opener, self.cache = opener, cache or default_cache()
         self.problems: dict[str, str] = {}
         self.asked: dict[str, list[Any]] = {}
@@ -68,7 +67,7 @@ class Source:
                 return found
         try:
             data = self.opener(url)
-        except (OSError, ValueError, urllib.error.URLError) as error:
+        except (OSError, ValueError, UrlConnectionError) as error:
             self.problems[url] = f"could not be downloaded ({getattr(error, 'reason', None) or error})"
             return []
         found = _wanted(data, url, sha256)

@@ -26,6 +26,7 @@ def run(**arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         timeout=60,
+        check=False,
     )
     assert b"Traceback" not in answer.stderr, answer.stderr
     return json.loads(answer.stdout.decode("utf-8"))

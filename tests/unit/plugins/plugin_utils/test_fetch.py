@@ -179,6 +179,6 @@ def address() -> Iterator[str]:
 
 
 def test_the_real_download_is_bounded(address: str) -> None:
-    assert _fetch.open_url(address + "/good") == pki.der(INTER.certificate)
+    assert _fetch.download(address + "/good") == pki.der(INTER.certificate)
     with pytest.raises(ValueError, match="larger"):
-        _fetch.open_url(address + "/endless")
+        _fetch.download(address + "/endless")
