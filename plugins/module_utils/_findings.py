@@ -255,6 +255,24 @@ FINDINGS = {
             "Harmless for a private CA; a public one must not have issued it, and browsers may refuse it.",
         ),
     ),
+    "revoked": _row(
+        "error",
+        "The CA has revoked a certificate of the chain.",
+        "openssl verify -crl_check -CRLfile CRL.pem -untrusted CHAIN.pem CERTIFICATE.pem",
+        usual=(
+            "The certificate '{subject}' has been revoked ({text}).",
+            "Deploy its successor at once; if there is none, request one with a new key.",
+        ),
+    ),
+    "revocation_unknown": _row(
+        "warning",
+        "Whether a certificate is revoked could not be learned.",
+        "openssl x509 -in CERTIFICATE.pem -noout -ext crlDistributionPoints,authorityInfoAccess; curl -I URL",
+        usual=(
+            "Whether '{subject}' is revoked could not be learned: {text}.",
+            "Let the checking machine reach these addresses over HTTP, and run again; a CA's outage passes.",
+        ),
+    ),
     # --- the chain -------------------------------------------------------------------------------------------
     "chain_unknown": _row(
         "info",

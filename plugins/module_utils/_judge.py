@@ -219,6 +219,15 @@ def _chain(seen, cards, around):
     return findings
 
 
+def issued_pairs(seen, around):
+    """(certificate, issuer) cards of the path of an observation, up to the store's own; for revocation."""
+    cards, _findings = _read_chain(seen["chain"])
+    if not cards:
+        return []
+    path = _judge_chain.Chain(cards, around.anchors, around.known, around.now, around.store).whole()
+    return list(zip(path, path[1:]))
+
+
 def _verdict(seen, findings, around):
     """OpenSSL's refusal, where none of our findings explains it."""
     codes = [row["code"] for row in findings if row["severity"] == "error"]

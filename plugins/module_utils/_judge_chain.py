@@ -63,9 +63,15 @@ class Chain(object):
 
     def certificates(self, path):
         """A path's certificates with the store's own as the last step."""
+        return [row["certificate"] for row in self._whole(path)]
+
+    def whole(self):
+        """The chosen path's cards with the store's own as the last step."""
+        return self._whole(self.path)
+
+    def _whole(self, path):
         anchor = self._anchor(path)
-        rows = path + ([anchor] if anchor and anchor["sha256"] != path[-1]["sha256"] else [])
-        return [row["certificate"] for row in rows]
+        return path + ([anchor] if anchor and anchor["sha256"] != path[-1]["sha256"] else [])
 
     def _anchor(self, path):
         """The store's certificate that ends the path, or None."""

@@ -12,6 +12,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _judge,
     _lifecycle,
     _match,
+    _revocation,
     _starttls,
     _tls,
     _x509,
@@ -205,11 +206,26 @@ def each_address(endpoints):
     return found
 
 
-def run(endpoints, trust, around, timeout, parallel):
+def run(endpoints, trust, around, timeout, parallel, revocation="none"):
     """The results of all endpoints, in their order."""
+    network = _revocation.Network(timeout)
+
+    def look(endpoint):
+        seen = _tls.probe(endpoint, trust, timeout)
+        result = _judge.judge(seen, seen, around)
+        if revocation != "none" and seen["chain"]:
+            pairs = _judge.issued_pairs(seen, around)
+            add(result, _revocation.check(pairs, revocation, network, around.now))
+        return result
+
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
-        observed = list(pool.map(lambda endpoint: _tls.probe(endpoint, trust, timeout), endpoints))
-    return _compare.together([_judge.judge(seen, seen, around) for seen in observed])
+        return _compare.together(list(pool.map(look, endpoints)))
+
+
+def add(result, findings):
+    """Further findings of a result."""
+    result["findings"] += findings
+    result["ok"] = result["ok"] and not any(row["severity"] == "error" for row in findings)
 
 
 # --- the summary ---------------------------------------------------------------------------------------------

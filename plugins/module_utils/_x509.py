@@ -21,6 +21,7 @@ try:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
     from cryptography.hazmat.primitives.serialization import pkcs7
+    from cryptography.x509 import ocsp
     from cryptography.x509.oid import ExtensionOID, NameOID
 
     # All that the library raises at malformed or exotic input; the last three are no ValueErrors.
@@ -56,6 +57,7 @@ SHORT_NAMES = {
 }
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 ANY_USAGE = "2.5.29.37.0"
+OCSP_SIGNING = "1.3.6.1.5.5.7.3.9"
 
 
 def installed_version():
@@ -374,6 +376,133 @@ def access_urls(certificate, method):
         for row in extension
         if row.access_method.dotted_string == wanted and isinstance(row.access_location, x509.UniformResourceIdentifier)
     ]
+
+
+# --- revocation ------------------------------------------------------------------------------------------
+
+
+def crl_urls(certificate):
+    """http addresses of the certificate's CRLs."""
+    points = _extension(certificate, "CRL_DISTRIBUTION_POINTS")
+    names = [name for point in points or () for name in point.full_name or ()]
+    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+
+
+def crl_from_bytes(data):
+    """An x509.CertificateRevocationList from DER or PEM; UpkiError `crl_broken` when the bytes are none."""
+    load = x509.load_pem_x509_crl if data.lstrip()[:5] == b"-----" else x509.load_der_x509_crl
+    try:
+        return load(data, default_backend())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UpkiError("crl_broken", "This is not a valid CRL ({0}).".format(error))
+
+
+def crl_signed_by(crl, issuer):
+    """True when the issuer's certificate may sign CRLs and its key signed this one."""
+    usage = _extension(issuer, "KEY_USAGE")
+    if crl.issuer != issuer.subject or (usage is not None and not usage.crl_sign):
+        return False
+    try:
+        return bool(crl.is_signature_valid(issuer.public_key()))
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def crl_limits(crl):
+    """Words for what keeps a CRL from answering for every certificate of its issuer, or ''."""
+    try:
+        kinds = {row.oid.dotted_string: row.critical for row in crl.extensions}
+    except ValueError as error:
+        return "its extensions cannot be read ({0})".format(error)
+    if "2.5.29.20" not in kinds or kinds["2.5.29.20"]:
+        return "its CRL number is absent or marked critical"
+    if "2.5.29.27" in kinds:
+        return "it is a delta of another CRL"
+    others = [oid for oid, critical in kinds.items() if critical and oid != "2.5.29.28"]
+    return "it has an unknown critical extension {0}".format(others[0]) if others else ""
+
+
+def crl_excludes(crl, certificate):
+    """True when the CRL's issuingDistributionPoint says that it is not about certificates of this kind."""
+    try:
+        point = crl.extensions.get_extension_for_oid(ExtensionOID.ISSUING_DISTRIBUTION_POINT).value
+    except x509.ExtensionNotFound:
+        return False
+    kind = point.only_contains_user_certs if is_ca(certificate) else point.only_contains_ca_certs
+    return bool(kind or point.only_contains_attribute_certs or point.only_some_reasons or point.indirect_crl)
+
+
+def crl_entry(crl, serial):
+    """(revocation date, reason) of a serial number, or None where the CRL does not list it."""
+    row = crl.get_revoked_certificate_by_serial_number(serial)
+    if row is None:
+        return None
+    try:
+        reason = row.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except (x509.ExtensionNotFound, ValueError):
+        reason = "unspecified"
+    return _crl_date(row, "revocation_date"), reason
+
+
+def crl_dates(crl):
+    """(this update, next update or None) as aware datetimes."""
+    return _crl_date(crl, "last_update"), _crl_date(crl, "next_update")
+
+
+def _crl_date(thing, name):
+    """An aware date of a CRL, its entry or an OCSP answer; None where it has none."""
+    if hasattr(thing, name + "_utc"):  # cryptography 42 and later
+        return getattr(thing, name + "_utc")
+    value = getattr(thing, name)
+    return None if value is None else value.replace(tzinfo=datetime.timezone.utc)
+
+
+def ocsp_request(certificate, issuer):
+    """The DER bytes of an OCSP request; SHA-1 identifies here, it protects nothing (RFC 6960)."""
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())
+    return builder.build().public_bytes(serialization.Encoding.DER)
+
+
+def ocsp_answer(data, certificate, issuer):
+    """{'status': good, revoked or unknown, 'signed', 'this', 'next', 'date', 'reason'}; UpkiError where it is none."""
+    try:
+        answer = ocsp.load_der_ocsp_response(data)
+        if answer.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise UpkiError("ocsp_failed", "The responder answers '{0}'.".format(answer.response_status.name.lower()))
+        reason = answer.revocation_reason
+        return {
+            "status": answer.certificate_status.name.lower(),
+            "signed": answer.serial_number == certificate.serial_number and _ocsp_signed(answer, issuer),
+            "this": _crl_date(answer, "this_update"),
+            "next": _crl_date(answer, "next_update"),
+            "date": _crl_date(answer, "revocation_time"),
+            "reason": "unspecified" if reason is None else reason.value,
+        }
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UpkiError("ocsp_broken", "This is not a valid OCSP answer ({0}).".format(error))
+
+
+def _ocsp_signed(answer, issuer):
+    """By the issuer itself, or by a responder to which the issuer gave a certificate for this purpose."""
+    signers = [issuer]
+    for one in answer.certificates:
+        if signed_by(one, issuer.public_key()) and OCSP_SIGNING in (usages(one) or []):
+            signers.append(one)
+    return any(_signed_bytes(answer, one.public_key()) for one in signers)
+
+
+def _signed_bytes(answer, key):
+    signature, data, algorithm = answer.signature, answer.tbs_response_bytes, answer.signature_hash_algorithm
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, ec.ECDSA(algorithm))
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True
 
 
 def signature_hash(signed):

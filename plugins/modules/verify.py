@@ -107,6 +107,16 @@ options:
       days (V(30d)).
     type: str
     default: 1/3
+  revocation:
+    description:
+      - Whether to ask, at the addresses that the certificates themselves name, if they are revoked. Needs HTTP from the
+        machine where the module runs.
+      - Intermediates are always looked up in CRLs. With V(both) one good answer suffices, unless the other says that
+        the certificate is revoked.
+      - What cannot be learned is RV(results[].findings[].code=revocation_unknown), a warning.
+    type: str
+    choices: [none, crl, ocsp, both]
+    default: none
   all_addresses:
     description:
       - Whether each address of a name is looked at, with a result for each. By default the first that answers counts,
@@ -399,6 +409,7 @@ ARGUMENTS = {
     "ca_file": {"type": "path"},
     "intermediates": {"type": "list", "elements": "path", "default": []},
     "warn_before": {"type": "str", "default": "1/3"},
+    "revocation": {"type": "str", "choices": ["none", "crl", "ocsp", "both"], "default": "none"},
     "all_addresses": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 10.0},
     "parallel": {"type": "int", "default": 32},
@@ -445,7 +456,7 @@ def look(params, now):
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
     around = _verify.surroundings(trust, params["intermediates"], now, warn_before)
-    results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"])
+    results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"])
     return results + _files.run(params["files"] or [], around)
 
 

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a certificate is revoked, by CRL and by OCSP. What cannot be learned is said; silence never counts as good.
+
+A verdict is (status, text): status `good`, `revoked` or `unknown`. The judging functions are pure; `Network` fetches.
+"""
+
+import threading
+import urllib.request
+
+from ansible_collections.campus.upki.plugins.module_utils import _cards, _x509
+from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._findings import finding
+
+LARGEST = 32 * 1024 * 1024  # bytes of a CRL; those of large public CAs have some megabytes
+
+
+def judge_crls(certificate, issuer, crls, now):
+    """The verdict of the CRLs (bytes) that were found for a certificate."""
+    reasons = []
+    for data in crls:
+        status, text = _judge_crl(certificate, issuer, data, now)
+        if status != "unknown":
+            return status, text
+        reasons.append(text)
+    return "unknown", "; ".join(reasons) or "no CRL was found"
+
+
+def _judge_crl(certificate, issuer, data, now):
+    try:
+        crl = _x509.crl_from_bytes(data)
+    except UpkiError as error:
+        return "unknown", error.message.rstrip(".")
+    begun, ended = _x509.crl_dates(crl)
+    for fails, text in (
+        (lambda: not _x509.crl_signed_by(crl, issuer), "the CRL is not signed by the certificate's issuer"),
+        (lambda: _x509.crl_limits(crl), "the CRL cannot be used: {0}".format(_x509.crl_limits(crl))),
+        (lambda: _x509.crl_excludes(crl, certificate), "the CRL is about other kinds of certificates"),
+        (lambda: begun > now, "the CRL is of the future ({0})".format(begun)),
+        (lambda: ended is not None and ended < now, "the CRL has ended on {0}".format(ended)),
+    ):
+        if fails():
+            return "unknown", text
+    entry = _x509.crl_entry(crl, certificate.serial_number)
+    if entry is None or entry[1] == "removeFromCRL":
+        return "good", "not on the CRL of {0}".format(begun.strftime("%Y-%m-%d"))
+    return "revoked", "on {0}, reason {1}, by CRL".format(entry[0].strftime("%Y-%m-%d"), entry[1])
+
+
+def judge_ocsp(certificate, issuer, data, now):
+    """The verdict of an OCSP answer (bytes)."""
+    try:
+        answer = _x509.ocsp_answer(data, certificate, issuer)
+    except UpkiError as error:
+        return "unknown", error.message.rstrip(".")
+    if not answer["signed"]:
+        return "unknown", "the OCSP answer is about another certificate or not signed by the issuer"
+    if answer["this"] > now or (answer["next"] is not None and answer["next"] < now):
+        return "unknown", "the OCSP answer is not of this time ({0} to {1})".format(answer["this"], answer["next"])
+    if answer["status"] == "revoked":
+        text = "on {0}, reason {1}, by OCSP".format(answer["date"].strftime("%Y-%m-%d"), answer["reason"])
+        return "revoked", text
+    if answer["status"] == "good":
+        return "good", "OCSP of {0}".format(answer["this"].strftime("%Y-%m-%d"))
+    return "unknown", "the OCSP responder does not know this certificate"
+
+
+# --- fetching ------------------------------------------------------------------------------------------------
+
+
+class Network(object):
+    """Fetches over HTTP, each CRL once a run, bounded in time and size."""
+
+    def __init__(self, timeout):
+        self.timeout = timeout
+        self._kept = {}
+        self._locks = {}
+        self._lock = threading.Lock()
+
+    def crl(self, url):
+        """(bytes, '') or (None, why not)."""
+        with self._lock:
+            lock = self._locks.setdefault(url, threading.Lock())
+        with lock:
+            if url not in self._kept:
+                self._kept[url] = self._fetch(urllib.request.Request(url), url)
+            return self._kept[url]
+
+    def ocsp(self, url, request):
+        """(bytes, '') or (None, why not)."""
+        headers = {"Content-Type": "application/ocsp-request"}
+        return self._fetch(urllib.request.Request(url, data=request, headers=headers), url)
+
+    def _fetch(self, request, url):
+        if not url.lower().startswith(("http://", "https://")):
+            return None, "{0} is no http address".format(url)
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+                data = answer.read(LARGEST + 1)
+        except (OSError, ValueError) as error:  # urllib's and http.client's errors are OSErrors, or nearly all
+            text = error if hasattr(error, "code") else getattr(error, "reason", None) or error
+            return None, "{0}: {1}".format(url, text)
+        except Exception as error:  # http.client.HTTPException: a peer that does not speak HTTP
+            return None, "{0}: {1}".format(url, type(error).__name__)
+        return (None, "{0} gives more than {1} bytes".format(url, LARGEST)) if len(data) > LARGEST else (data, "")
+
+
+# --- both together -------------------------------------------------------------------------------------------
+
+
+def check(pairs, mode, network, now):
+    """Findings about (certificate card, issuer card) pairs of a chain. mode: crl, ocsp or both."""
+    findings = []
+    for row, issuer in pairs:
+        verdicts = [_ask(way, row["certificate"], issuer["certificate"], network, now) for way in _ways(mode, row)]
+        revoked = [text for status, text in verdicts if status == "revoked"]
+        unknown = [text for status, text in verdicts if status == "unknown"]
+        if revoked:
+            findings.append(finding("revoked", subject=_cards.label(row), text=revoked[0]))
+        elif unknown and len(unknown) == len(verdicts):
+            findings.append(finding("revocation_unknown", subject=_cards.label(row), text="; ".join(unknown)))
+    return findings
+
+
+def _ways(mode, row):
+    """CAs publish CRLs about intermediates; responders for those are rare, so OCSP is asked of servers only."""
+    if mode == "both":
+        return ("ocsp", "crl") if not row["ca"] else ("crl",)
+    return ("crl",) if row["ca"] else (mode,)
+
+
+def _ask(way, certificate, issuer, network, now):
+    urls = _x509.crl_urls(certificate) if way == "crl" else _x509.access_urls(certificate, "ocsp")
+    if not urls:
+        return "unknown", "the certificate names no {0}".format("CRL" if way == "crl" else "OCSP responder")
+    problems = []
+    for url in urls[:3]:
+        if way == "crl":
+            data, problem = network.crl(url)
+        else:
+            data, problem = network.ocsp(url, _x509.ocsp_request(certificate, issuer))
+        if data is None:
+            problems.append(problem)
+            continue
+        judge = judge_ocsp if way == "ocsp" else _judge_crl
+        status, text = judge(certificate, issuer, data, now)
+        if status != "unknown":
+            return status, text
+        problems.append(text)
+    return "unknown", "; ".join(problems)
