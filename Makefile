@@ -19,10 +19,10 @@ export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test matrix unit gate install format clean
+.PHONY: help demo test matrix unit gate install format clean lab-up lab-shell lab-test lab-down
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: install .work/system.stamp ## the whole cycle on this machine: request, issue, deploy, verify, renew
 	@demo/run
@@ -38,6 +38,19 @@ unit: .venv/test.stamp ## unit tests only; one file: make unit TEST=tests/unit/p
 
 gate: install .venv/test.stamp ## one gate: make gate GATE=sanity
 	@.venv/bin/python scripts/gates.py $(if $(GATE),--only $(GATE) $(TEST),--help)
+
+lab-up: ## start real hosts with systemd (root only): make lab-up HOSTS=6
+	@$(PYTHON) tests/lab/lab.py up $(or $(HOSTS),6)
+
+lab-shell: ## a shell on one of them, or one command: make lab-shell HOST=web1 COMMAND='systemctl status nginx'
+	@$(PYTHON) tests/lab/lab.py shell '$(or $(HOST),web1)' $(COMMAND)
+
+lab-test: install .venv/test.stamp ## the collection against hosts of its own, over ssh; one file: make lab-test TEST=test_life.py
+	@cd $(WORK)/tree/ansible_collections/campus/upki && \
+	    PYTHONPATH=$(WORK)/tree $(CURDIR)/.venv/bin/python -m pytest -q -rs $(OPTIONS) $(or $(addprefix tests/lab/,$(TEST)),tests/lab)
+
+lab-down: ## end the hosts and take away all that belongs to them
+	@$(PYTHON) tests/lab/lab.py down
 
 install: .venv/run.stamp ## build the collection and install the tarball into .work/collections
 	@.venv/bin/python scripts/tree.py install

@@ -1,0 +1,296 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An operator's directory: inventory, folders for the CA's post, and ansible-playbook over ssh, exchanges counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from ansible_collections.campus.upki.tests.lab.lab import Host, Lab
+
+SUBJECT = {"organization": "Practice University", "state": "tokyo", "locality": "chofu"}
+MANAGER = {"name": "山田 太郎", "affiliation": "情報学部", "email": "taro.yamada@example.ac.jp"}
+RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.M)
+# What changes on a running system by itself, below the root of a host.
+# Ansible's own folder for files on their way is not the collection's matter.
+RESTLESS = (
+    "root/.ansible",
+    "var/log",
+    "var/lib/systemd",
+    "run",
+    "dev",
+    "proc",
+    "sys",
+    "tmp",
+    "var/tmp",
+    "var/cache",
+    "var/spool",
+)
+SERVERS = {"nginx": "nginx", "apache2": "apache"}
+
+
+class Run:
+    """What came of one ansible-playbook."""
+
+    def __init__(self, status: int, output: str, exchanges: list[str], seconds: float) -> None:
+        self.status, self.output, self.exchanges, self.seconds = status, output, exchanges, seconds
+        self.recap = {
+            match["host"]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match["counts"])}
+            for match in RECAP.finditer(output)
+        }
+
+    @property
+    def changed(self) -> int:
+        return sum(counts["changed"] for counts in self.recap.values())
+
+    def good(self) -> Run:
+        """Itself, when every host was reached and nothing failed."""
+        assert self.status == 0 and self.recap, self.output
+        return self
+
+    def quiet(self) -> Run:
+        """Itself, when it changed nothing."""
+        self.good()
+        assert self.changed == 0, self.output
+        return self
+
+
+class Controller:
+    """One directory from which an operator runs playbooks against hosts of the lab."""
+
+    def __init__(self, lab: Lab, path: pathlib.Path, hosts: list[Host]) -> None:
+        self.lab, self.path, self.hosts = lab, path, hosts
+        self.inventory = path / "inventory"
+        (self.inventory / "host_vars").mkdir(parents=True)
+        (self.inventory / "group_vars").mkdir()
+        (path / "bin").mkdir()
+        self.log = path / "ssh.log"
+        self.trust = path / "upki/practice-ca/roots/widely-trusted.pem"
+        self._count_ssh()
+        known = lab.inventory()["all"]["children"]["lab"]
+        group = {"hosts": {host.name: known["hosts"][host.name] for host in hosts}, "vars": known["vars"]}
+        self._write("inventory/hosts.json", {"all": {"children": {"upki": group}}})
+        self.common: dict[str, Any] = {
+            "upki_subject": SUBJECT,
+            "upki_manager": MANAGER,
+            "upki_intermediates": [str(path / "upki/practice-ca/repository")],
+            "upki_roots": [str(path / "upki/practice-ca/roots")],
+            "upki_verify_ca_file": str(self.trust),
+        }
+        self.set(**self.common)
+        self._write("inventory/group_vars/all.json", {"upki_practice_ca_institution": SUBJECT})
+        for host in hosts:
+            self.set_host(host, upki_certificates=[certificate(host)], **manage(host))
+
+    def _write(self, name: str, value: object) -> None:
+        (self.path / name).write_text(json.dumps(value, indent=1, ensure_ascii=False))
+
+    def set(self, **variables: Any) -> None:
+        """Variables of the group upki, over those that are there."""
+        self.common.update(variables)
+        self._write("inventory/group_vars/upki.json", self.common)
+
+    def set_host(self, host: Host, **variables: Any) -> None:
+        """Variables of one host, over those that are there."""
+        file = self.inventory / "host_vars" / f"{host.name}.json"
+        before = json.loads(file.read_text()) if file.exists() else {}
+        self._write(f"inventory/host_vars/{host.name}.json", {**before, **variables})
+
+    def _count_ssh(self) -> None:
+        """An ssh that writes down each of its calls."""
+        real = shutil.which("ssh")
+        script = f'#!/bin/sh\nfor word; do case $word in 198.1[89].*) echo "$word" >>"{self.log}" ;; esac; done\n'
+        (self.path / "bin" / "ssh").write_text(f'{script}exec {real} "$@"\n')
+        (self.path / "bin" / "ssh").chmod(0o755)
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """As in the operator's shell, with what Make set for the tests on this machine taken out."""
+        own = {key: value for key, value in os.environ.items() if key != "ANSIBLE_REMOTE_TMP"}
+        path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), own["PATH"]])
+        settings = {
+            "PWD": str(self.path),
+            "PATH": path,
+            "HOME": str(self.path),
+            "ANSIBLE_HOME": str(self.path / ".ansible"),
+            "ANSIBLE_SSH_EXECUTABLE": str(self.path / "bin" / "ssh"),
+            # Short: a socket's path has room for about 100 bytes.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.path / "cp"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        }
+        return {**own, **settings, **more}
+
+    def start(
+        self, command: list[str], log: pathlib.Path | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """A command of the controller in the background, in a session of its own."""
+        output = open(log, "w", encoding="utf-8") if log else subprocess.PIPE  # noqa: SIM115 (the process keeps it)
+        return subprocess.Popen(
+            self.lab.controller(*command),
+            cwd=self.path,
+            env=self.environment(**(environment or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def play(
+        self, playbook: str, *options: str, timeout: float = 300, env: dict[str, str] | None = None, **variables: Any
+    ) -> Run:
+        """ansible-playbook as an operator types it, with extra variables."""
+        extra = ["-e", json.dumps(variables)] if variables else []
+        command = ["ansible-playbook", "-i", str(self.inventory), playbook, *extra, *options]
+        before, start = len(self.calls()), time.monotonic()
+        process = self.start(command, environment=env)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(process.pid, 9)
+            raise
+        return Run(process.returncode, output, self.calls()[before:], time.monotonic() - start)
+
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def request(self, *options: str, **variables: Any) -> Run:
+        return self.play("campus.upki.request", *options, **variables)
+
+    def deploy(self, *options: str, **variables: Any) -> Run:
+        return self.play("campus.upki.deploy", *options, **variables)
+
+    def verify(self, *options: str, **variables: Any) -> Run:
+        return self.play("campus.upki.verify", *options, **variables)
+
+    def issue(self, **variables: Any) -> Run:
+        """The practice CA in the place of the IT centre and the real CA."""
+        return self.play("campus.upki.practice_ca", **variables)
+
+    def first_issue(self) -> None:
+        """From nothing to certificates that are served, 100 days old, so that a renewal can follow."""
+        self.request().good()
+        self.issue(upki_practice_ca_backdate=100).good()
+        self.deploy().good()
+
+    def on(self, host: Host, command: str) -> str:
+        """Output of a shell command on a host; the command must succeed."""
+        done = subprocess.run([*self.lab.ssh(host.name), command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    @property
+    def outbox(self) -> pathlib.Path:
+        return self.path / "upki" / "outbox"
+
+    @property
+    def inbox(self) -> pathlib.Path:
+        return self.path / "upki" / "inbox"
+
+    def served(self, host: Host, port: int = 443, name: str = "") -> int:
+        """Serial of the certificate that a verifying client gets; raises when it does not verify."""
+        return served(self.lab.address(host.name), port, name or host.fqdn, self.trust)
+
+    def trees(self) -> dict[str, dict[str, str]]:
+        """Every file of every host and of this directory."""
+        found = {host.name: tree(self.lab.folder(host.name) / "upper", RESTLESS) for host in self.hosts}
+        return {**found, "controller": tree(self.path / "upki", ())}
+
+
+def certificate(host: Host, **more: object) -> dict[str, object]:
+    """The certificate of a web host, as its host_vars name it."""
+    server = SERVERS[host.services[0]]
+    return {"name": host.fqdn, "dns_names": [f"docs.{host.fqdn}"], "software": server, "server": server, **more}
+
+
+def manage(host: Host) -> dict[str, object]:
+    return {f"upki_{SERVERS[host.services[0]]}_manage": True}
+
+
+def served(address: str, port: int, name: str, trust: pathlib.Path) -> int:
+    context = ssl.create_default_context(cafile=str(trust))
+    with (
+        socket.create_connection((address, port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as connection,
+    ):
+        facts: Any = connection.getpeercert()
+    return int(facts["serialNumber"], 16)
+
+
+def tree(folder: pathlib.Path, without: tuple[str, ...]) -> dict[str, str]:
+    """Mode, owner and content of every file below; for a host, of every file that differs from its release."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if name.startswith(without) or path.name in (".lock", "__pycache__") or "__pycache__" in path.parts:
+            continue
+        facts = path.lstat()
+        shape = f"{stat.filemode(facts.st_mode)} {facts.st_uid}:{facts.st_gid}"
+        if path.is_symlink():
+            shape += f" -> {os.readlink(path)}"
+        elif path.is_file():
+            shape += f" {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        found[name] = shape
+    return found
+
+
+def differences(before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> list[str]:
+    """What trees() saw change, as lines."""
+    return [
+        f"{place}: {name}: {before.get(place, {}).get(name)} => {after.get(place, {}).get(name)}"
+        for place in sorted(before.keys() | after.keys())
+        for name in sorted(before.get(place, {}).keys() | after.get(place, {}).keys())
+        if before.get(place, {}).get(name) != after.get(place, {}).get(name)
+    ]
+
+
+class Visitors:
+    """Clients that connect to every host again and again, and what they met."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.connections = 0
+        self.failures: list[str] = []
+        self.serials: set[int] = set()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(host,), daemon=True) for host in controller.hosts]
+
+    def __enter__(self) -> Visitors:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _work(self, host: Host) -> None:
+        while not self._stop.is_set():
+            try:
+                self.serials.add(self.controller.served(host))
+            except OSError as error:
+                self.failures.append(f"{host.name}: {error}")
+            self.connections += 1
+            time.sleep(0.05)

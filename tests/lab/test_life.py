@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of the certificates of a fleet: first issue and renewal of every release and both servers, over ssh.
+
+The tests of this file are one story and run in this order.
+"""
+
+from __future__ import annotations
+
+import collections
+
+import pytest
+from ansible_collections.campus.upki.tests.lab.conftest import Start
+from ansible_collections.campus.upki.tests.lab.controller import Controller, Visitors, differences
+from ansible_collections.campus.upki.tests.lab.lab import web_hosts
+
+DUE = "120d"  # 98 days are left of a certificate of 198 that is 100 days old
+
+
+@pytest.fixture(scope="module")
+def fleet(start: Start) -> Controller:
+    return start(*web_hosts(6))
+
+
+def test_check_mode_announces_the_first_requests_and_touches_no_host(fleet: Controller) -> None:
+    before = fleet.trees()
+    run = fleet.request("--check", "--diff").good()
+    assert run.changed >= len(fleet.hosts)
+    assert not differences(before, fleet.trees())
+
+
+def test_first_requests_are_one_file_for_the_whole_fleet(fleet: Controller) -> None:
+    fleet.request().good()
+    (file,) = fleet.outbox.glob("*.tsv")
+    assert "server_issue" in file.name
+    rows = file.read_bytes().decode("shift_jis").strip().splitlines()
+    assert sorted(row.split("\t")[10] for row in rows) == sorted(host.fqdn for host in fleet.hosts)
+
+
+def test_a_second_request_changes_nothing_with_one_exchange_a_host(fleet: Controller) -> None:
+    run = fleet.request().quiet()
+    assert one_exchange(run.exchanges, fleet), run.exchanges
+
+
+def test_check_mode_announces_the_first_installation_and_touches_no_host(fleet: Controller) -> None:
+    fleet.issue(upki_practice_ca_backdate=100).good()
+    before = fleet.trees()
+    run = fleet.deploy("--check", "--diff").good()
+    assert all(counts["changed"] for counts in run.recap.values()), run.output
+    assert not differences(before, fleet.trees())
+
+
+def test_first_certificates_are_served_to_the_network(fleet: Controller) -> None:
+    fleet.deploy().good()
+    serials = {fleet.served(host) for host in fleet.hosts}
+    assert len(serials) == len(fleet.hosts)
+    fleet.verify().quiet()
+
+
+def test_keys_are_readable_by_root_alone(fleet: Controller) -> None:
+    for host in fleet.hosts:
+        keys = list(fleet.lab.root(host.name).glob("etc/upki/*/generations/*/key.pem"))
+        assert [oct(key.stat().st_mode & 0o777) for key in keys] == ["0o600"]
+
+
+def test_a_second_deployment_changes_nothing(fleet: Controller) -> None:
+    fleet.deploy().quiet()
+
+
+def test_the_bare_deployment_takes_one_exchange_a_host(fleet: Controller) -> None:
+    run = fleet.deploy(upki_nginx_manage=False, upki_apache_manage=False).quiet()
+    assert one_exchange(run.exchanges, fleet), run.exchanges
+
+
+def test_renewal_is_announced_then_made_as_one_file_of_renewals(fleet: Controller) -> None:
+    before = fleet.trees()
+    assert fleet.request("--check", upki_renew_before=DUE).good().changed >= len(fleet.hosts)
+    assert not differences(before, fleet.trees())
+    old = [fleet.served(host) for host in fleet.hosts]
+    fleet.request(upki_renew_before=DUE).good()
+    (file,) = fleet.outbox.glob("*server_renew*.tsv")
+    text = file.read_bytes().decode("shift_jis")
+    assert all(f"\t{serial}\t" in text for serial in old)
+    assert [fleet.served(host) for host in fleet.hosts] == old
+    fleet.request(upki_renew_before=DUE).quiet()
+
+
+def test_renewal_goes_live_without_one_failed_connection(fleet: Controller) -> None:
+    old = {fleet.served(host) for host in fleet.hosts}
+    fleet.issue().good()
+    before = fleet.trees()
+    fleet.deploy("--check").good()
+    assert not differences(before, fleet.trees())
+    with Visitors(fleet) as visitors:
+        fleet.deploy().good()
+    new = {fleet.served(host) for host in fleet.hosts}
+    assert not visitors.failures, visitors.failures[:5]
+    assert visitors.connections > 20
+    assert not old & new
+    assert visitors.serials <= old | new
+
+
+def test_the_daily_run_then_changes_nothing(fleet: Controller) -> None:
+    fleet.play("campus.upki.renew").quiet()
+
+
+def one_exchange(exchanges: list[str], fleet: Controller) -> bool:
+    return collections.Counter(exchanges) == collections.Counter(
+        f"{fleet.lab.address(host.name)}" for host in fleet.hosts
+    )
