@@ -41,7 +41,10 @@ def _judge_crl(certificate, issuer, data, now):
     ):
         if fails():
             return "unknown", text
-    entry = _x509.crl_entry(crl, certificate.serial_number)
+    try:
+        entry = _x509.crl_entry(crl, certificate.serial_number)
+    except UpkiError as error:
+        return "unknown", error.message.rstrip(".")
     if entry is None or entry[1] == "removeFromCRL":
         return "good", "not on the CRL of {0}".format(begun.strftime("%Y-%m-%d"))
     return "revoked", "on {0}, reason {1}, by CRL".format(entry[0].strftime("%Y-%m-%d"), entry[1])

@@ -433,14 +433,18 @@ def crl_excludes(crl, certificate):
 
 
 def crl_entry(crl, serial):
-    """(revocation date, reason) of a serial number, or None where the CRL does not list it."""
-    row = crl.get_revoked_certificate_by_serial_number(serial)
-    if row is None:
-        return None
+    """(revocation date, reason) of a serial number, or None where the CRL does not list it; UpkiError `crl_broken`."""
     try:
-        reason = row.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-    except (x509.ExtensionNotFound, ValueError):
-        reason = "unspecified"
+        if serial >= 0:
+            row = crl.get_revoked_certificate_by_serial_number(serial)
+        else:  # against the rules, and the library's search refuses it
+            row = next((one for one in crl if one.serial_number == serial), None)
+        if row is None:
+            return None
+        known = {one.oid.dotted_string: one for one in row.extensions}
+    except BROKEN as error:
+        raise UpkiError("crl_broken", "The CRL's entries cannot be read ({0}).".format(error))
+    reason = known["2.5.29.21"].value.reason.value if "2.5.29.21" in known else "unspecified"
     return _crl_date(row, "revocation_date"), reason
 
 

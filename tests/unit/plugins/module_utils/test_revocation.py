@@ -7,6 +7,7 @@ import datetime
 import http.server
 import json
 import lzma
+import pathlib
 import threading
 
 import pytest
@@ -321,3 +322,34 @@ def test_x509_limbo(shared):
         if (status == "good") is not (case["expected_result"] == "SUCCESS"):
             wrong.append(case["id"])
     assert wrong == []
+
+
+# --- NIST PKITS ----------------------------------------------------------------------------------------------
+
+# What is not supported, in the direction in which it errs.
+PKITS_ACCEPTED = {
+    "4.4.19": "unknown: a CRL signed by another certificate of the issuer",
+    "4.15.4": "good: a delta CRL beside the full one is not read",
+    "4.15.5": "revoked: a delta CRL that takes a revocation back is not read",
+}
+
+
+def test_pkits(shared):
+    """Sections 4.4 and 4.15: basic CRLs and delta CRLs."""
+    vectors = pytest.importorskip("cryptography_vectors", reason="cryptography_vectors is not installed")
+    path = shared.parent / "suites" / "pkits-manifest.json"
+    if not path.is_file():
+        pytest.skip("the list of PKITS runs is not at {0}".format(path))
+    data = pathlib.Path(vectors.__file__).parent / "x509" / "PKITS_data"
+    now = datetime.datetime(2012, 1, 1, tzinfo=pki.UTC)
+    runs = json.loads(path.read_text(encoding="utf-8"))
+    runs = [one for one in runs if one["number"].startswith(("4.4.", "4.15."))]
+    assert len(runs) == 31
+    wrong = {}
+    for run in runs:
+        chain = [_x509.certificate_from_der((data / "certs" / (one + ".crt")).read_bytes()) for one in run["certs"]]
+        crls = [(data / "crls" / (one + ".crl")).read_bytes() for one in run["crls"]]
+        verdicts = [_revocation.judge_crls(child, issuer, crls, now) for issuer, child in zip(chain, chain[1:])]
+        if all(status == "good" for status, _text in verdicts) is not run["should_validate"]:
+            wrong[run["number"]] = verdicts
+    assert sorted(wrong) == sorted(PKITS_ACCEPTED)
