@@ -11,6 +11,8 @@ is proposed where it is obvious.
 import functools
 import unicodedata
 
+SHOWN = 5  # refused characters that a message names
+
 # Spellings that Unicode's compatibility forms do not give. Source: the name's standard form in JIS X 0208,
 # and the pairs that Windows (cp932) and JIS (shift_jis) map to the same bytes.
 SPELLINGS = {
@@ -66,11 +68,13 @@ def is_plain(text):
 
 
 def describe(found):
-    """'髙' (U+9AD9) at position 1 — for messages."""
-    return ", ".join(
+    """'髙' (U+9AD9) at position 1 — for messages; the first few of many."""
+    texts = [
         "'{0}' (U+{1:04X}) at position {2}".format(one if one.isprintable() else repr(one)[1:-1], ord(one), position)
-        for position, one in found
-    )
+        for position, one in found[:SHOWN]
+    ]
+    more = len(found) - SHOWN
+    return ", ".join(texts) + (" and {0} more".format(more) if more > 0 else "")
 
 
 def runs(found):
@@ -96,4 +100,4 @@ def remedy(found):
     if not known:
         return "Write it with other characters (JIS X 0208, levels 1 and 2; kana and Latin letters always work)."
     others = "" if all(spelled for run, spelled in pieces) else " Write the others in kana or Latin letters."
-    return "Write {0}.{1}".format(", ".join(dict.fromkeys(known)), others)
+    return "Write {0}.{1}".format(", ".join(list(dict.fromkeys(known))[:SHOWN]), others)

@@ -66,3 +66,9 @@ def test_controls_are_refused_and_shown_as_text(text):
     found = characters.refused(text)
     assert len(found) == 1
     assert characters.describe(found).isprintable()
+
+
+def test_many_refused_characters_are_counted():
+    found = characters.refused("é" * 300)
+    assert characters.describe(found).endswith("'é' (U+00E9) at position 5 and 295 more")
+    assert len(characters.remedy(characters.refused("①a②b③c④d⑤e⑥f"))) < 80
