@@ -12,25 +12,17 @@ widely_trusted (roots) whether browsers and operating systems of several years h
                Chrome's store nor in Debian 12's; Security Communication RootCA1 ended in 2023.
 """
 
-# What a generation was used for, by the day on which the server certificate was issued, in Japanese time (UTC+9).
-# Source: NII, UPKI certificate issuing service, notices of the switches. It explains; it never chooses.
-PERIODS = (
-    {"generation": "G4", "first": "2014-12-25", "last": "2018-03-26", "text": "until 2018-03-26"},
-    {"generation": "G5", "first": "2018-03-26", "last": "2020-12-24", "text": "2018-03-26 to 2020-12-24 (RSA)"},
-    {"generation": "G6", "first": "2018-03-26", "last": "2020-12-24", "text": "2018-03-26 to 2020-12-24 (ECC)"},
-    {
-        "generation": "G7",
-        "first": "2020-12-25",
-        "last": "",
-        "text": "2020-12-25 to 2025-12-16 (RSA), from 2020-12-25 until some day after 2026-08-05 (ECC)",
-    },
-    {
-        "generation": "G8",
-        "first": "2025-12-17",
-        "last": "",
-        "text": "from 2025-12-17 (RSA), from some day after 2026-08-05 (ECC)",
-    },
-)
+# When server certificates came from which generation, by the day of issue in Japanese time (UTC+9).
+# Source: NII, UPKI certificate issuing service, notices of the switches. It explains a message; it never chooses.
+PERIODS = {
+    ("G4", "rsa"): "until 2018-03-26",
+    ("G5", "rsa"): "from 2018-03-26 to 2020-12-24",
+    ("G6", "ec"): "from 2018-03-26 to 2020-12-24",
+    ("G7", "rsa"): "from 2020-12-25 to 2025-12-16",
+    ("G7", "ec"): "from 2020-12-25 until some day after 2026-08-05",
+    ("G8", "rsa"): "from 2025-12-17",
+    ("G8", "ec"): "from some day after 2026-08-05",
+}
 
 ROWS = (
     {
@@ -340,12 +332,14 @@ def usable(row, now):
     return row["server_auth"] and valid(row, now)
 
 
-def period(generation):
-    """What the switch dates say of a generation, for messages; '' for an unknown one."""
-    for row in PERIODS:
-        if row["generation"] == generation:
-            return row["text"]
-    return ""
+def common_name(row):
+    """The CN of the row's subject, or the whole subject where there is none."""
+    return row["subject"].split("CN=", 1)[-1].split(", ")[0] if "CN=" in row["subject"] else row["subject"]
+
+
+def period(row):
+    """What the switch dates say of the row's generation, for messages; '' for an unknown one."""
+    return PERIODS.get((row["generation"], "rsa" if row["key"].startswith("rsa") else "ec"), "")
 
 
 def file_name(row):
@@ -355,9 +349,8 @@ def file_name(row):
 
 def where(row):
     """What a person needs to fetch this certificate and to be sure of it."""
-    source = (
-        "the file {0} from {1}".format(file_name(row), row["url"])
-        if row["url"]
-        else "the certificate '{0}' (address unknown; look it up by its fingerprint)".format(row["subject"])
+    if row["url"]:
+        return "{0} ({1} , SHA-256 {2})".format(file_name(row), row["url"], row["sha256"])
+    return "the certificate '{0}' (its address is not known here; look it up by its SHA-256 {1})".format(
+        common_name(row), row["sha256"]
     )
-    return "{0}, SHA-256 {1}".format(source, row["sha256"])

@@ -150,7 +150,7 @@ def _demand_cross(path, now):
             raise UpkiError(
                 "cross_missing",
                 "The cross certificate of '{0}' is missing; without it many clients do not trust the chain, because "
-                "they lack this new root.".format(root["subject"]),
+                "they lack this new root.".format(_catalogue.common_name(root)),
                 "Put {0} into an intermediates folder.".format(_catalogue.where(row)),
                 missing=_wanted(row),
             )
@@ -207,9 +207,9 @@ def _missing_known(row, pool, refused, now):
     if others and row["role"] == "intermediate" and row["generation"] not in others:
         return UpkiError(
             "wrong_generation",
-            "The certificate was issued by '{0}' (generation {1}, used {2}), but the intermediate at hand is of "
+            "The certificate was issued by '{0}' (generation {1}, in use {2}), but the intermediate at hand is of "
             "generation {3}.".format(
-                row["subject"], row["generation"], _catalogue.period(row["generation"]), " and ".join(others)
+                _catalogue.common_name(row), row["generation"], _catalogue.period(row), " and ".join(others)
             ),
             fix,
             missing=_wanted(row),
@@ -217,7 +217,7 @@ def _missing_known(row, pool, refused, now):
     return UpkiError(
         "intermediate_missing",
         "The intermediate '{0}' (generation {1}), which issued the certificate, is not at hand.".format(
-            row["subject"], row["generation"] or "unknown"
+            _catalogue.common_name(row), row["generation"] or "unknown"
         ),
         fix,
         missing=_wanted(row),

@@ -65,12 +65,30 @@ def test_a_url_names_a_file_and_where_tells_file_address_and_fingerprint():
 
 
 @pytest.mark.parametrize(
-    "generation, words",
-    [("G5", "2018-03-26"), ("G7", "2025-12-16"), ("G8", "2025-12-17"), ("G9", "")],
+    "generation, key, words",
+    [
+        ("G4", "rsa2048", "2018-03-26"),
+        ("G5", "rsa2048", "2018-03-26"),
+        ("G7", "rsa2048", "2025-12-16"),
+        ("G7", "p384", "2026-08-05"),
+        ("G8", "rsa2048", "2025-12-17"),
+        ("G9", "rsa2048", ""),
+    ],
 )
-def test_the_switch_dates_explain_a_generation(generation, words):
-    assert words in _catalogue.period(generation)
-    assert bool(_catalogue.period(generation)) == bool(words)
+def test_the_switch_dates_explain_a_generation(generation, key, words):
+    said = _catalogue.period({"generation": generation, "key": key})
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+def test_every_intermediate_has_its_period():
+    assert all(_catalogue.period(row) for row in _catalogue.ROWS if row["role"] == "intermediate")
+
+
+def test_a_root_without_cn_is_named_by_its_whole_subject():
+    names = {_catalogue.common_name(row) for row in _catalogue.ROWS}
+    assert "NII Open Domain CA - G8 RSA" in names
+    assert "C=JP, O=SECOM Trust Systems CO.,LTD., OU=Security Communication RootCA2" in names
 
 
 def test_a_client_only_reissue_and_an_ended_certificate_are_not_usable():
