@@ -73,6 +73,8 @@ def _context():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    with contextlib.suppress(AttributeError, ValueError):  # Python 3.6 goes by the system's settings
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with contextlib.suppress(ssl.SSLError):  # a TLS library without security levels
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context

@@ -437,7 +437,9 @@ def _from_live(wanted, facts, now, renew_before):
             warning(
                 "orphan_differs",
                 "The request {0} of an interrupted run is not used, because other values are wanted now ({1}). "
-                "Its key stays in the store.".format(facts["orphan"]["generation"], "; ".join(changed)),
+                "Its key stays in the store; state: cancelled puts it aside for good.".format(
+                    facts["orphan"]["generation"], "; ".join(changed)
+                ),
             )
         )
     if code in ("live", "adopted"):

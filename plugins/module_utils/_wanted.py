@@ -163,7 +163,8 @@ def _common_faults(params):
     found = _subject.check(params.get("subject") or {})
     for check, value, what in (
         (_lifecycle.parse_renew_before, params.get("renew_before") or _lifecycle.DEFAULT_RENEW_BEFORE, "renew_before"),
-        (lambda ids: _atomic.owner_ids(*ids), (params.get("key_owner"), params.get("key_group")), "key_owner"),
+        (lambda name: _atomic.owner_ids(name, None), params.get("key_owner"), "key_owner"),
+        (lambda name: _atomic.owner_ids(None, name), params.get("key_group"), "key_group"),
     ):
         try:
             check(value)

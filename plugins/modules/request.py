@@ -61,6 +61,8 @@ options:
           - Read only while the store has nothing of this name. A certificate of UPKI with this name as CN is adopted,
             so that nothing happens before it is due, and then the kind and the serial of the application follow from
             it.
+          - A file that is missing when it would be read is an error, since a wrong path would turn a renewal into an
+            issue, which the CA refuses (212).
         type: path
       current_endpoint:
         description:
@@ -331,7 +333,8 @@ certificates:
     warnings:
       description:
         - What a person should know, as C(code) and C(message), such as V(pending_old), V(pending_differs),
-          V(subject_differs), V(phishing_like), V(clock_behind), V(leftover).
+          V(orphan_differs), V(subject_differs), V(key_type_differs), V(manager_empty), V(renew_before_short),
+          V(renew_before_too_long), V(kind_used), V(phishing_like), V(clock_behind) or V(leftover).
       type: list
       elements: dict
       returned: always

@@ -16,6 +16,7 @@ from ansible_collections.campus.upki.tests.unit.plugins.module_utils.store_helpe
     certificate,
     codes,
     live_store,
+    make_live,
     row,
     run,
     snapshot,
@@ -149,6 +150,17 @@ def test_damage_is_shown_and_does_not_stop_the_rest(store, name):
         assert rows[NAME]["problems"] == []
     else:
         assert [problem["code"] for problem in rows[NAME]["problems"]][0] in ("generation_broken", "certificate_broken")
+
+
+def test_damage_in_an_old_generation_is_told_once(store):
+    first = live_store(store, age=300)
+    run(store, now=NOW - 110 * DAY)
+    make_live(store, age=109)
+    with open(first.file("certificate.pem"), "w") as stream:
+        stream.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    found = entry(store)
+    assert found["state"] == "live" and found["live"]["generation"] > first.id
+    assert [(one["code"], first.path in one["message"]) for one in found["problems"]] == [("generation_broken", True)]
 
 
 def test_a_lost_generation(store):

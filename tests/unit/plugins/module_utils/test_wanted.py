@@ -60,7 +60,7 @@ REFUSED = [
     ([wanted()], {"subject": dict(SUBJECT, organization="大学")}, 206, None, "O"),
     ([wanted()], {"renew_before": "soon"}, "renew_before_invalid", None, "renew_before"),
     ([wanted()], {"key_owner": "no-such-user"}, "user_unknown", None, "key_owner"),
-    ([wanted()], {"key_group": "no-such-group"}, "group_unknown", None, "key_owner"),
+    ([wanted()], {"key_group": "no-such-group"}, "group_unknown", None, "key_group"),
     ([wanted()], {"key_mode": "0644"}, "key_mode", None, "key_mode"),
     ([wanted()], {"lead_time": -1}, "lead_time", None, "lead_time"),
 ]
