@@ -7,7 +7,7 @@ must then differ), which shows that no row stands there unwatched. Runs on Pytho
 """
 
 import string
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _names,
@@ -24,6 +24,7 @@ from ansible_collections.campus.upki.tests.unit import records as make
 # probe: what is seen under a table of rules; expected: what the real table must give.
 Case = NamedTuple("Case", [("name", str), ("probe", Callable[[Any], Any]), ("expected", Any)])
 CASES: List[Case] = []
+LINES: List[Tuple[str, str, Dict[str, str]]] = []  # (name, kind, texts) of the cases on lines of a file
 
 ISSUE, RENEW, REVOKE = "server_issue", "server_renew", "server_revoke"
 CREATE, ACME_RENEW, SUSPEND, ACME_REVOKE = "acme_create", "acme_renew", "acme_suspend", "acme_revoke"
@@ -38,6 +39,7 @@ def case(name: str, probe: Callable[[Any], Any], expected: Any) -> None:
 def line(name: str, kind: str, expected: List[Any], marks: str = "○△", **columns: str) -> None:
     """A case on a line of a file: the codes of its faults."""
     texts = make.texts(kind, marks, **columns)
+    LINES.append((name, kind, texts))
     case(name, lambda rules: make.read_codes(kind, texts, rules), sorted(expected, key=str))
 
 
