@@ -41,10 +41,17 @@ def from_file(path):
     """The server's certificate in a file (PEM with or without its chain and key, or DER)."""
     with _atomic.explained(path, "read the current certificate"), open(path, "rb") as stream:
         data = stream.read()
-    if b"-----BEGIN" in data:
-        found = _x509.certificates_from_pem(data.decode("utf-8", "replace"))
-    else:
-        found = [_x509.certificate_from_der(data)]
+    try:
+        if b"-----BEGIN" in data:
+            found = _x509.certificates_from_pem(data.decode("utf-8", "replace"))
+        else:
+            found = [_x509.certificate_from_der(data)]
+    except UpkiError as error:
+        raise UpkiError(
+            error.code,
+            "The file '{0}' (current_certificate) cannot be used: {1}".format(path, error.message),
+            "Name the file that the server's configuration names as its certificate.",
+        )
     leaves = [certificate for certificate in found if not _x509.is_ca(certificate)] or found
     if not leaves:
         raise UpkiError(

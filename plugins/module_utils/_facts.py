@@ -23,6 +23,25 @@ def certificate_facts(generation):
     return found
 
 
+def issued(slot):
+    """(facts of all certificates, newest first; warnings about old ones that cannot be read)."""
+    olds, broken = [], []
+    for generation in slot.generations():
+        try:
+            olds.append(certificate_facts(generation))
+        except UpkiError as error:
+            text = "The certificate in '{0}' cannot be read: {1}".format(generation.path, error.message)
+            broken.append(_lifecycle.warning("generation_broken", text))
+    olds = sorted([row for row in olds if row], key=lambda row: row["not_before"], reverse=True)
+    if broken and not olds:  # it may have been the only one, and then the kind of the next application hangs on it
+        raise UpkiError(
+            "generation_broken",
+            broken[0]["message"],
+            "Restore it from the backup, or move that generation out of the store (keep its key).",
+        )
+    return olds, broken
+
+
 def request_facts(generation):
     """Facts of a request as it was made."""
     meta = generation.meta
@@ -84,8 +103,7 @@ def _from_file(path):
 
 def of_slot(slot, wanted, adopt):
     """The facts that _lifecycle.decide() takes. `adopt` is called only when the store has nothing of this name."""
-    known = [certificate_facts(generation) for generation in slot.generations()]
-    olds = sorted([row for row in known if row], key=lambda row: row["not_before"], reverse=True)
+    olds, broken = issued(slot)
     live_generation, pending = slot.live, slot.pending
     live = certificate_facts(live_generation) if live_generation else None
     found = orphans(slot)
@@ -99,6 +117,7 @@ def of_slot(slot, wanted, adopt):
         "olds": olds,
         "pending": request_facts(pending) if pending else None,
         "orphan": request_facts(found[0]) if found else None,
+        "broken": broken,
         "used": [
             (record.get("kind"), record.get("serial"))
             for record in (row.meta.get("record") or {} for row in slot.generations() if row.has("certificate.pem"))

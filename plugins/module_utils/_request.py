@@ -86,7 +86,7 @@ class Request(object):
     def _plan_one(self, wanted, slot):
         facts = _facts.of_slot(slot, wanted, self._adopt)
         override = (wanted["kind"], wanted["serial"])
-        extra = []
+        extra = list(facts["broken"])
         if wanted["kind"] and override in facts["used"]:
             wanted = dict(wanted, kind=None, serial=None)
             extra.append(
