@@ -129,10 +129,10 @@ def check_row(row, hidden=()):
 def _check_presence(value, column, needed, row):
     what = column["item"]
     if needed == EMPTY:
-        message = "{0} is '{1}', but {2} has no such item.".format(what, shorten(value), _kind_text(row))
+        message = "'{0}' stands here, but {1} has no such item.".format(shorten(value), _kind_text(row))
         return [fault("must_be_empty", what, value, message, "Leave it empty.")]
     if needed == REQUIRED:
-        message = "{0} is empty, but {1} needs it.".format(what, _kind_text(row))
+        message = "This item is empty, but {0} needs it.".format(_kind_text(row))
         return [fault(REQUIRED_ITEM, what, "", message, column["missing"])]
     return []
 
@@ -141,7 +141,7 @@ def _check_value(value, column, row):
     faults = _tsv_forms.FORMS[column["form"]](value, column, row)
     if len(value) <= column["max"] or column["form"] in _tsv_forms.OWN_LENGTH:
         return faults
-    message = "{0} has {1} characters; at most {2} are allowed.".format(column["item"], len(value), column["max"])
+    message = "'{0}' has {1} characters; at most {2} are allowed.".format(shorten(value), len(value), column["max"])
     return [fault(LENGTH, column["item"], value, message, "Shorten it.")] + faults
 
 

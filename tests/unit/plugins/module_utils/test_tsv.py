@@ -178,7 +178,7 @@ def ten_faults():
     ]
     wanted = [
         (201, "Webサーバソフトウェア名等", "nginx"),
-        (202, "利用管理者氏名", "65 characters"),
+        (202, "利用管理者氏名", "山…' has 65 characters; at most 64"),
         (204, "失効対象証明書シリアル番号", "19007"),
         ("bad_character", "利用管理者所属", "髙 → 高"),
         (206, "利用管理者mail", "taro＠example.ac.jp"),
