@@ -101,6 +101,7 @@ def test_files_without_a_certificate(tmp_path, content, code):
     with pytest.raises(UpkiError) as caught:
         _adopt.from_file(str(tmp_path / "a"))
     assert caught.value.code == code
+    assert str(tmp_path / "a") in caught.value.message and caught.value.fix
 
 
 def test_an_unreadable_file(tmp_path):

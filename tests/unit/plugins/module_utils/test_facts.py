@@ -38,7 +38,8 @@ def store(tmp_path):
 
 
 def test_nothing(store):
-    assert facts(store, lambda _wanted: None) == {"live": None, "olds": [], "pending": None, "orphan": None, "used": []}
+    nothing = {"live": None, "olds": [], "pending": None, "orphan": None, "used": [], "broken": []}
+    assert facts(store, lambda _wanted: None) == nothing
 
 
 def test_a_pending_request(store):
@@ -66,6 +67,32 @@ def test_all_certificates_newest_first(store):
     first, second = (old["serial"] for old in reversed(found["olds"]))
     assert found["used"] == [("server_issue", None), ("server_renew", first)]
     assert first != second
+
+
+def spoil(generation):
+    with open(generation.file("certificate.pem"), "w") as stream:
+        stream.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+def test_an_old_certificate_that_cannot_be_read_is_a_warning(store):
+    first = live_store(store, age=300)
+    run(store, now=NOW - 110 * DAY)
+    make_live(store, age=109)
+    spoil(first)
+    found = facts(store)
+    assert len(found["olds"]) == 1 and found["live"]
+    assert [one["code"] for one in found["broken"]] == ["generation_broken"]
+    assert "generation_broken" in [one["code"] for one in row(store)["warnings"]]
+
+
+def test_the_only_certificate_that_cannot_be_read_stops_the_run(store):
+    first = live_store(store, age=300)
+    unlink(store, "live")
+    spoil(first)
+    with pytest.raises(UpkiError) as caught:
+        row(store)
+    assert caught.value.code == "generation_broken"
+    assert first.path in caught.value.message and "backup" in caught.value.message
 
 
 def unlink(store, which="pending"):
