@@ -279,8 +279,10 @@ FINDINGS = {
         "Only the server certificate could be looked at.",
         _S_CLIENT,
         usual=(
-            "The chain was not examined: Python {python} cannot show what a server sends, 3.10 or newer can.",
-            "Run the check with a newer Python (ansible_python_interpreter), on the controller for example.",
+            "The chain was not examined: Python {python} cannot show what a server sends (3.10 or newer can), and the "
+            "program openssl did not show it either.",
+            "Run the check with a newer Python (ansible_python_interpreter), on the controller for example, or install "
+            "openssl.",
         ),
     ),
     "chain_incomplete": _row(

@@ -18,7 +18,7 @@ import ssl
 import time
 import warnings
 
-from ansible_collections.campus.upki.plugins.module_utils import _starttls
+from ansible_collections.campus.upki.plugins.module_utils import _s_client, _starttls
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 # Where distributions keep the trust store as one file: Debian, Red Hat, SUSE, Alpine and the BSDs.
@@ -126,12 +126,14 @@ def probe(endpoint, trust, timeout):
     )
     seen.update(chain=[], whole_chain=True)
     refused = _attempt(seen, trust.strict, timeout)
-    if refused is None:
-        return seen
     if getattr(refused, "reason", None) == "CERTIFICATE_VERIFY_FAILED":
         # verify_message exists from Python 3.7 on
         seen.update(trusted=False, verify_text=getattr(refused, "verify_message", str(refused)), error=None)
         _attempt(seen, trust.lenient, timeout)
+    if seen["chain"] and not seen["whole_chain"]:
+        found = _s_client.chain(seen, seen["chain"][0], timeout)
+        if found:
+            seen.update(chain=found, whole_chain=True)
     return seen
 
 

@@ -13,7 +13,8 @@ description:
   - The chain is judged strictly - only what the server sent and the trust store count. Where something is missing
     or wrong, the finding names the file that is needed and where the CA publishes it, with its SHA-256.
   - Runs where users' clients would stand, the controller for example (C(delegate_to)). Changes nothing.
-  - The whole chain is seen with Python 3.10 or newer. Older versions see the server certificate alone and say so.
+  - The whole chain is seen with Python 3.10 or newer, or with the program C(openssl) beside an older one. With neither,
+    the server certificate alone is examined, and a finding says so.
 options:
   endpoints:
     description:

@@ -3,6 +3,7 @@
 """Real connections to real servers on loopback, well-behaved and hostile."""
 
 import errno
+import shutil
 import socket
 import ssl
 import sys
@@ -20,7 +21,7 @@ SUB = pki.CA("Sub", issuer=ROOT)
 LEAF = SUB.issue(NAME, start=pki.NOW - pki.days(900), end=pki.NOW + pki.days(2900))
 KEY = pki.key("leaf " + NAME)
 CHAIN = [LEAF, SUB.certificate]
-WHOLE = sys.version_info >= (3, 10)
+WHOLE = sys.version_info >= (3, 10) or shutil.which("openssl") is not None
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_trusted_chain(trust):
     assert seen["chain"] == [pki.der(one) for one in (CHAIN if WHOLE else CHAIN[:1])]
 
 
-@pytest.mark.skipif(not WHOLE, reason="this Python shows the server certificate alone")
+@pytest.mark.skipif(not WHOLE, reason="neither this Python nor openssl shows the chain")
 def test_the_chain_is_shown_as_it_was_sent(trust):
     sent = [LEAF, ROOT.certificate, SUB.certificate, SUB.certificate]
     with tls_zoo.tls(sent, KEY) as port:
@@ -66,7 +67,7 @@ def test_the_server_name_is_sent(trust):
 
     with tls_zoo.tls(CHAIN, KEY, configure) as port:
         look(port, trust)
-    assert asked == [NAME]
+    assert set(asked) == {NAME}
 
 
 # --- what goes wrong -----------------------------------------------------------------------------------------
