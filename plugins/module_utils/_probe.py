@@ -59,6 +59,8 @@ def look(host, port, server_name, starttls="", timeout=TIMEOUT):
         return Seen(None, _problem(error), str(error))
     except _starttls.Refused as error:
         return Seen(None, "starttls", "no STARTTLS: it said '{0}'".format(error))
+    except ValueError as error:  # a name that cannot be put into SNI, such as a label of more than 63 letters
+        return Seen(None, "tls", str(error))
     finally:
         if connection is not None:
             connection.close()

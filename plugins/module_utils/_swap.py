@@ -156,10 +156,19 @@ def look(items, wait):
             "After the reload {0} (SNI {1}) does not serve the new certificate: {2}.".format(
                 _where(item), item.name, describe(seen)
             ),
-            "Look whether a virtual host for this name reads {0}, and whether another one answers in its place.".format(
-                os.path.join(item.slot.path, "live", "fullchain.pem")
-            ),
+            _advice(item, seen),
         )
+
+
+def _advice(item, seen):
+    if seen.leaf is None:
+        return (
+            "Look at the server's own log. Where the port lets nobody in without a client certificate, or speaks "
+            "another protocol first, set 'starttls', or 'endpoint' to an empty text, and look with campus.upki.verify."
+        )
+    return "Look whether a virtual host for this name reads {0}, and whether another one answers in its place.".format(
+        os.path.join(item.slot.path, "live", "fullchain.pem")
+    )
 
 
 def _closed(item):

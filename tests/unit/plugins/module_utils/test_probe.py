@@ -159,6 +159,11 @@ def test_a_server_that_speaks_something_else_is_no_tls(serve):
     assert seen.problem in ("tls", "closed")
 
 
+def test_a_name_that_tls_cannot_carry_is_no_traceback(serve):
+    port = serve(lambda connection: connection.recv(1))
+    assert _probe.look("127.0.0.1", port, "a" * 64 + ".example.ac.jp").problem == "tls"
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [("127.0.0.1:443", ("127.0.0.1", 443)), ("[::1]:8443", ("::1", 8443)), ("localhost:1", ("localhost", 1))],
