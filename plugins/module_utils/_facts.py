@@ -4,7 +4,7 @@
 
 import os
 
-from ansible_collections.campus.upki.plugins.module_utils import _adopt, _lifecycle
+from ansible_collections.campus.upki.plugins.module_utils import _adopt, _lifecycle, _validity
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 REQUEST_FILES = ("key.pem", "request.pem", "request.json")
@@ -49,7 +49,7 @@ def request_facts(generation):
     created = generation.created()
     return {
         "generation": generation.id,
-        "created": None if created is None else _lifecycle.moment(created),
+        "created": None if created is None else _validity.moment(created),
         "kind": record.get("kind"),
         "serial": record.get("serial"),
         "replaces": meta.get("replaces"),

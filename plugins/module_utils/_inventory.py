@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the store holds, for campus.upki.info: reads public files only, never a key, and writes nothing."""
 
-from ansible_collections.campus.upki.plugins.module_utils import _facts, _health, _lifecycle, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _facts, _health, _lifecycle, _validity, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 
@@ -10,7 +10,7 @@ from ansible_collections.campus.upki.plugins.module_utils._store import Store
 def inventory(path, names, now):
     """[one dict for each name]: those asked for, else all that the store has."""
     store = Store(path)
-    return [_entry(store.certificate(name), _lifecycle.moment(now)) for name in names or store.names()]
+    return [_entry(store.certificate(name), _validity.moment(now)) for name in names or store.names()]
 
 
 def warnings(path, rows):
@@ -55,9 +55,9 @@ def _safely(problems, read, generation, now):
 
 
 def _state(live, pending, now):
-    in_force = live is not None and now < _lifecycle.parse_iso(live["not_after"])
+    in_force = live is not None and now < _validity.parse_iso(live["not_after"])
     if pending is not None:
-        replaced = _lifecycle.parse_iso((pending["replaces"] or {}).get("not_after"))
+        replaced = _validity.parse_iso((pending["replaces"] or {}).get("not_after"))
         return "renewing" if in_force or (live is None and replaced and now < replaced) else "pending"
     if live is None:
         return "absent"
@@ -67,9 +67,9 @@ def _state(live, pending, now):
 def _dates(certificate, now):
     return {
         "serial": str(certificate.serial_number),
-        "not_before": _lifecycle.iso(_x509.not_before(certificate)),
-        "not_after": _lifecycle.iso(_x509.not_after(certificate)),
-        "days_left": _lifecycle.days_between(now, _x509.not_after(certificate)),
+        "not_before": _validity.iso(_x509.not_before(certificate)),
+        "not_after": _validity.iso(_x509.not_after(certificate)),
+        "days_left": _validity.days_between(now, _x509.not_after(certificate)),
     }
 
 
@@ -92,7 +92,7 @@ def _live(generation, now):
             {
                 "subject": _x509.name_text(issuer.subject),
                 "sha256": _x509.sha256(issuer),
-                "not_after": _lifecycle.iso(_x509.not_after(issuer)),
+                "not_after": _validity.iso(_x509.not_after(issuer)),
             }
             for issuer in generation.chain()
         ],
@@ -110,8 +110,8 @@ def _pending(generation, now):
         "kind": record.get("kind"),
         "reason": meta.get("reason"),
         "reason_code": meta.get("reason_code"),
-        "created": created and _lifecycle.iso(created),
-        "age_days": None if created is None else _lifecycle.days_between(created, now),
+        "created": created and _validity.iso(created),
+        "age_days": None if created is None else _validity.days_between(created, now),
         "key_type": meta.get("key_type"),
         "dns_names": meta.get("dns_names") or [],
         "spki_sha256": generation.spki_sha256(),
@@ -125,8 +125,8 @@ def _generation(slot, generation, now, problems):
     row = {
         "generation": generation.id,
         "role": _role(slot, generation),
-        "created": None if created is None else _lifecycle.iso(_lifecycle.moment(created)),
-        "age_days": None if created is None else _lifecycle.days_between(_lifecycle.moment(created), now),
+        "created": None if created is None else _validity.iso(_validity.moment(created)),
+        "age_days": None if created is None else _validity.days_between(_validity.moment(created), now),
         "kind": (generation.meta.get("record") or {}).get("kind"),
         "key": generation.has("key.pem"),
         "serial": None,
@@ -160,12 +160,12 @@ def _warnings(slot, live, now):
     found = []
     if slot.pending is not None:
         found.extend(_lifecycle.pending_warnings(_facts.request_facts(slot.pending), now))
-    if live is not None and now < _lifecycle.parse_iso(live["not_before"]):
+    if live is not None and now < _validity.parse_iso(live["not_before"]):
         found.append(
             _lifecycle.warning(
                 "clock_behind",
                 "The host's clock says {0}, but the certificate is valid from {1} on; check the host's time.".format(
-                    _lifecycle.iso(now), live["not_before"]
+                    _validity.iso(now), live["not_before"]
                 ),
             )
         )

@@ -2,60 +2,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What to do with one certificate: pure decisions from given facts and a given clock, with the reason of each.
 
-Nothing here reads a file or the time. Moments are aware datetimes in UTC; `now` is in seconds since 1970.
+Nothing here reads a file or the time; see _validity.py for moments and _kind.py for the kind of application.
 """
 
-import datetime
-import fractions
-import re
+from ansible_collections.campus.upki.plugins.module_utils._kind import KIND_GIVEN, KIND_TEXT, kind_of
+from ansible_collections.campus.upki.plugins.module_utils._validity import (
+    DAY,
+    DEFAULT_LEAD_TIME,
+    DEFAULT_RENEW_BEFORE,
+    day,
+    days_between,
+    iso,
+    moment,
+    parse_iso,
+    parse_renew_before,
+    renew_at,
+    span,
+)
 
-from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-
-UTC = datetime.timezone.utc
-DAY = datetime.timedelta(days=1)
-DEFAULT_RENEW_BEFORE = "1/3"
-DEFAULT_LEAD_TIME = 14  # days that an application on paper takes
 URL_DAYS = 30  # source: NII, the mail サーバ証明書発行受付通知メール; its download URL is valid for 30 days
 
-KIND_TEXT = {"server_issue": "新規発行 (issue)", "server_renew": "更新 (renew)"}
-
-# Which kind of application. The first row whose test holds for an old certificate decides about that certificate.
-# Source: NII, UPKI certificate issuing service, which kind to apply for after the abolition of OU on 2022-07-26.
-# test: a key of the dict that _old_tests() makes; `subject` of the text is the old certificate.
-KIND_ROWS = (
-    {
-        "code": "issuer_foreign",
-        "test": "foreign",
-        "kind": "server_issue",
-        "text": "the certificate from {source} was issued by '{issuer}', which is not a UPKI CA",
-    },
-    {
-        "code": "name_differs",
-        "test": "other_cn",
-        "kind": "server_issue",
-        "text": "the certificate from {source} has the CN '{cn}', so this name was not issued before",
-    },
-    {
-        "code": "old_has_ou",
-        "test": "has_ou",
-        "kind": "server_issue",
-        "text": "the old certificate (serial {serial}, {source}) carries an OU, and OU was abolished on 2022-07-26",
-    },
-    {
-        "code": "dn_differs",
-        "test": "other_dn",
-        "kind": "server_issue",
-        "text": "the subject DN changes from that of the old certificate (serial {serial}, {source})",
-    },
-    {
-        "code": "old_without_ou",
-        "test": "always",
-        "kind": "server_renew",
-        "text": "a certificate of this name without OU was issued before (serial {serial}, {source})",
-    },
-)
 APPLY_ANEW = "To apply anew, run once with state: cancelled for this name, tell the IT centre, and run again."
-KIND_GIVEN = "the kind was given by the option 'kind'"
 
 
 class Decision(object):
@@ -63,18 +30,6 @@ class Decision(object):
 
     # action: none | request (new key) | relink (a request of a killed run) | amend (kind and serial of a pending
     # request, fed back after answer 212) | cancel
-    FIELDS = (
-        "action",
-        "state",
-        "kind",
-        "kind_reason",
-        "kind_reason_code",
-        "serial",
-        "reason",
-        "reason_code",
-        "replaces",
-        "warnings",
-    )
 
     def __init__(self, action, state, reason_code, reason, **more):
         self.action = action
@@ -87,121 +42,6 @@ class Decision(object):
         self.serial = more.get("serial")  # of the old certificate, for the record
         self.replaces = more.get("replaces")  # facts of the old certificate
         self.warnings = more.get("warnings", [])
-
-
-# --- time ------------------------------------------------------------------------------------------------
-
-
-def moment(now):
-    """Aware datetime of seconds since 1970."""
-    return datetime.datetime.fromtimestamp(now, UTC)
-
-
-def day(when):
-    """'2026-11-22' in UTC."""
-    return when.strftime("%Y-%m-%d")
-
-
-def iso(when):
-    """'2026-11-22T05:00:00Z'."""
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_iso(text):
-    """The moment that iso() wrote, or None."""
-    try:
-        return datetime.datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def days_between(start, end):
-    """Whole days from start to end, rounded down; negative once the end has passed."""
-    return int((end - start) // DAY)
-
-
-def parse_renew_before(text):
-    """'1/3' (of the certificate's own lifetime) → Fraction; '30d' → timedelta. UpkiError for anything else."""
-    text = str(text).strip()
-    match = re.match(r"^(\d{1,6})/(\d{1,6})$", text)
-    if match and 0 < int(match.group(1)) < int(match.group(2)):
-        return fractions.Fraction(int(match.group(1)), int(match.group(2)))
-    match = re.match(r"^(\d{1,4})d$", text)
-    if match and int(match.group(1)) > 0:
-        return int(match.group(1)) * DAY
-    raise UpkiError(
-        "renew_before_invalid",
-        "renew_before '{0}' is neither a fraction of the lifetime between 0 and 1 nor a number of days.".format(
-            text[:40]
-        ),
-        "Write it like 1/3 or 30d.",
-    )
-
-
-def _span(lifetime, renew_before):
-    """(timedelta before the end, True when the configured days had to give way)."""
-    if isinstance(renew_before, fractions.Fraction):
-        seconds = lifetime.total_seconds() * renew_before.numerator / renew_before.denominator
-        return datetime.timedelta(seconds=seconds), False
-    if renew_before < lifetime:
-        return renew_before, False
-    # More days than the certificate lives would mean a new application every day.
-    return _span(lifetime, parse_renew_before(DEFAULT_RENEW_BEFORE))[0], True
-
-
-def renew_at(not_before, not_after, renew_before):
-    """The moment from which a certificate is due. renew_before: text or what parse_renew_before() gave."""
-    if isinstance(renew_before, str):
-        renew_before = parse_renew_before(renew_before)
-    return not_after - _span(not_after - not_before, renew_before)[0]
-
-
-def last_day_to_apply(not_after, lead_time=DEFAULT_LEAD_TIME):
-    """The last sensible moment for the application: lead_time days before the end."""
-    return not_after - lead_time * DAY
-
-
-# --- which kind ------------------------------------------------------------------------------------------
-
-
-def _old_tests(wanted, old):
-    subject = wanted["subject"]
-    mine = (("O", "organization"), ("L", "locality"), ("ST", "state"))
-    return {
-        "foreign": not old["upki"],
-        "other_cn": old["cn"].lower() != wanted["name"],
-        "has_ou": bool(old["ou"]),
-        "other_dn": any(old["subject"].get(short, "") != subject.get(item) for short, item in mine),
-        "always": True,
-    }
-
-
-def kind_row(wanted, old):
-    """The row of KIND_ROWS that decides about one old certificate."""
-    tests = _old_tests(wanted, old)
-    return next(row for row in KIND_ROWS if tests[row["test"]])
-
-
-def kind_of(wanted, olds):
-    """(kind, code, reason text, old facts or None).
-
-    olds: facts of every known earlier certificate, newest first. One that allows a renewal wins over newer ones that
-    do not, because its DN stands in the CA's books (answer 212).
-    """
-    if wanted.get("kind"):
-        return wanted["kind"], "kind_given", KIND_GIVEN, _by_serial(wanted, olds)
-    if not olds:
-        return "server_issue", "never_issued", "no earlier certificate of this name is known", None
-    rows = [(kind_row(wanted, old), old) for old in olds]
-    row, old = next(((row, old) for row, old in rows if row["kind"] == "server_renew"), rows[0])
-    return row["kind"], row["code"], row["text"].format(**old), old
-
-
-def _by_serial(wanted, olds):
-    for old in olds:
-        if old["serial"] == wanted.get("serial"):
-            return old
-    return None
 
 
 # --- warnings --------------------------------------------------------------------------------------------
@@ -245,7 +85,7 @@ def time_warnings(live, renew_before, lead_time, now):
                 ),
             )
         )
-    span, gave_way = _span(live["not_after"] - live["not_before"], renew_before)
+    before_end, gave_way = span(live["not_after"] - live["not_before"], renew_before)
     if gave_way:
         found.append(
             warning(
@@ -255,12 +95,12 @@ def time_warnings(live, renew_before, lead_time, now):
                 ),
             )
         )
-    if span < lead_time * DAY:
+    if before_end < lead_time * DAY:
         found.append(
             warning(
                 "renew_before_short",
                 "renew_before leaves {0} days, fewer than the lead_time of {1} days that the application takes.".format(
-                    int(span // DAY), lead_time
+                    int(before_end // DAY), lead_time
                 ),
             )
         )

@@ -12,6 +12,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _names,
     _subject,
     _tsv,
+    _validity,
     _x509,
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
@@ -44,8 +45,8 @@ class Request(object):
         self.now = now
         self.check_mode = check_mode
         self.store = Store(params.get("store") or "/etc/upki")
-        self.lead_time = _lifecycle.DEFAULT_LEAD_TIME if params.get("lead_time") is None else params["lead_time"]
-        self.renew_before = params.get("renew_before") or _lifecycle.DEFAULT_RENEW_BEFORE
+        self.lead_time = _validity.DEFAULT_LEAD_TIME if params.get("lead_time") is None else params["lead_time"]
+        self.renew_before = params.get("renew_before") or _validity.DEFAULT_RENEW_BEFORE
         issuers = params.get("issuers") or _adopt.ISSUERS
         self._look = adopt or (lambda wanted: _facts.adopted(wanted, issuers))
         self._seen = {}  # a port is asked once a run
@@ -146,7 +147,7 @@ class Request(object):
         csr = _x509.pem(_x509.build_request(key, fields, row["hash"]))
         meta = {
             "name": wanted["name"],
-            "created": _lifecycle.iso(_lifecycle.moment(self.now)),
+            "created": _validity.iso(_validity.moment(self.now)),
             "kind": decision.kind,
             "reason_code": decision.reason_code,
             "reason": decision.reason,
@@ -209,7 +210,7 @@ class Request(object):
                 generation,
                 {
                     "name": plan.name,
-                    "cancelled": _lifecycle.iso(_lifecycle.moment(self.now)),
+                    "cancelled": _validity.iso(_validity.moment(self.now)),
                     "record": generation.meta.get("record"),
                     "replaces": generation.meta.get("replaces"),
                 },
@@ -280,13 +281,13 @@ class Request(object):
         if live is None:
             keys = ("serial", "not_after", "days_left", "renew_at", "last_day_to_apply")
             return dict.fromkeys(keys)
-        at = _lifecycle.renew_at(live["not_before"], live["not_after"], self.renew_before)
+        at = _validity.renew_at(live["not_before"], live["not_after"], self.renew_before)
         return {
             "serial": live["serial"],
-            "not_after": _lifecycle.iso(live["not_after"]),
-            "days_left": _lifecycle.days_between(_lifecycle.moment(self.now), live["not_after"]),
-            "renew_at": _lifecycle.iso(at),
-            "last_day_to_apply": _lifecycle.iso(_lifecycle.last_day_to_apply(live["not_after"], self.lead_time)),
+            "not_after": _validity.iso(live["not_after"]),
+            "days_left": _validity.days_between(_validity.moment(self.now), live["not_after"]),
+            "renew_at": _validity.iso(at),
+            "last_day_to_apply": _validity.iso(_validity.last_day_to_apply(live["not_after"], self.lead_time)),
         }
 
 
@@ -299,8 +300,8 @@ def _replaced(old):
         return None
     return {
         "serial": old["serial"],
-        "not_before": _lifecycle.iso(old["not_before"]),
-        "not_after": _lifecycle.iso(old["not_after"]),
+        "not_before": _validity.iso(old["not_before"]),
+        "not_after": _validity.iso(old["not_after"]),
         "generation": old["generation"],
         "source": old["source"],
     }
@@ -309,7 +310,7 @@ def _replaced(old):
 def _replaced_facts(generation):
     """What a pending request remembers of a certificate outside the store that it replaces; None for nothing."""
     old = (generation.meta.get("replaces") if generation else None) or {}
-    dates = {key: _lifecycle.parse_iso(old.get(key)) for key in ("not_before", "not_after")}
+    dates = {key: _validity.parse_iso(old.get(key)) for key in ("not_before", "not_after")}
     return dict(old, **dates) if all(dates.values()) else None
 
 

@@ -10,6 +10,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _subject,
     _tsv,
     _tsv_forms,
+    _validity,
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import DIGITS, REQUIRED_ITEM, fault, shorten
@@ -162,7 +163,7 @@ def _common_faults(params):
     """Faults that concern all the certificates."""
     found = _subject.check(params.get("subject") or {})
     for check, value, what in (
-        (_lifecycle.parse_renew_before, params.get("renew_before") or _lifecycle.DEFAULT_RENEW_BEFORE, "renew_before"),
+        (_validity.parse_renew_before, params.get("renew_before") or _validity.DEFAULT_RENEW_BEFORE, "renew_before"),
         (lambda name: _atomic.owner_ids(name, None), params.get("key_owner"), "key_owner"),
         (lambda name: _atomic.owner_ids(None, name), params.get("key_group"), "key_group"),
     ):

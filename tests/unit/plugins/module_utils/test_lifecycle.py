@@ -3,76 +3,23 @@
 """Decisions from given facts and a given clock; no file is touched here."""
 
 import datetime
-import fractions
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _lifecycle
-from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-
-UTC = datetime.timezone.utc
-NOW = 1795305600  # 2026-11-22T00:00:00Z
-DAY = datetime.timedelta(days=1)
-NAME = "www.example.ac.jp"
-SUBJECT = {"organization": "Example University", "state": "Tokyo", "locality": "Chofu"}
-MANAGER = {"name": "A", "affiliation": "B", "email": "a@example.ac.jp"}
-
-
-def flat(**more):
-    values = {"name": NAME, "subject": SUBJECT, "dns_names": [], "key_type": "p384", "software": "nginx"}
-    return _lifecycle.flat(**dict(values, manager=MANAGER, **more))
-
-
-def wanted(**more):
-    view = {key: more.pop(key) for key in ("dns_names", "key_type", "software") if key in more}
-    values = {"name": NAME, "subject": SUBJECT, "state": "present", "kind": None, "serial": None}
-    values["key_type"] = view.get("key_type", "p384")
-    values["flat"] = flat(**view)
-    return dict(values, **more)
-
-
-def old(age=10, days=198, **more):
-    """Facts of a certificate issued `age` days before NOW."""
-    start = datetime.datetime.fromtimestamp(NOW, UTC) - age * DAY
-    values = {
-        "source": "the store",
-        "generation": "20261101T000000Z-01234567",
-        "serial": "4711",
-        "not_before": start,
-        "not_after": start + days * DAY,
-        "cn": NAME,
-        "ou": "",
-        "subject": {"O": "Example University", "L": "Chofu", "ST": "Tokyo"},
-        "issuer": "NII Open Domain CA - G8 RSA",
-        "upki": True,
-        "requested_names": {NAME},
-        "key_type": "p384",
-    }
-    return dict(values, **more)
-
-
-def request(**more):
-    values = {
-        "generation": "20261120T000000Z-89abcdef",
-        "created": datetime.datetime.fromtimestamp(NOW, UTC) - 2 * DAY,
-        "kind": "server_issue",
-        "serial": None,
-        "replaces": None,
-        "flat": flat(),
-    }
-    return dict(values, **more)
-
-
-def facts(live=None, olds=None, pending=None, orphan=None):
-    return {"live": live, "olds": olds or ([live] if live else []), "pending": pending, "orphan": orphan}
-
-
-def decide(wish=None, now=NOW, renew_before="1/3", lead_time=14, **found):
-    return _lifecycle.decide(wish or wanted(), facts(**found), now, renew_before, lead_time)
-
-
-def codes(decision):
-    return [row["code"] for row in decision.warnings]
-
+from ansible_collections.campus.upki.tests.unit.plugins.module_utils.lifecycle_helpers import (
+    DAY,
+    MANAGER,
+    NAME,
+    NOW,
+    SUBJECT,
+    UTC,
+    codes,
+    decide,
+    flat,
+    old,
+    request,
+    wanted,
+)
 
 # --- states ----------------------------------------------------------------------------------------------
 
@@ -231,81 +178,6 @@ def test_the_subject_is_compared_with_what_is_live_and_not_with_what_was_taken_b
     assert codes(decide(olds=[newest, old()])) == ["subject_differs"]
 
 
-# --- which kind: every row of the table ------------------------------------------------------------------
-
-ROWS = [
-    # what was there before, kind, code, serial
-    ({}, "server_renew", "old_without_ou", "4711"),
-    ({"ou": "Computer Centre"}, "server_issue", "old_has_ou", None),
-    ({"cn": "other.example.ac.jp"}, "server_issue", "name_differs", None),
-    ({"subject": {"O": "Example University", "L": "Chofu", "ST": "tokyo"}}, "server_issue", "dn_differs", None),
-    ({"subject": {"O": "Other University", "L": "Chofu", "ST": "Tokyo"}}, "server_issue", "dn_differs", None),
-    ({"subject": {"O": "Example University", "L": "Academe", "ST": ""}}, "server_issue", "dn_differs", None),
-    ({"upki": False, "issuer": "R11"}, "server_issue", "issuer_foreign", None),
-    ({"upki": False, "issuer": NAME, "ou": "x"}, "server_issue", "issuer_foreign", None),
-]
-
-
-@pytest.mark.parametrize("change, kind, code, serial", ROWS)
-@pytest.mark.parametrize("age", [140, 200])  # due, expired
-def test_kind_from_the_old_certificate(change, kind, code, serial, age):
-    found = decide(live=old(age=age, **change))
-    assert (found.action, found.kind, found.kind_reason_code, found.serial) == ("request", kind, code, serial)
-    assert found.kind_reason in found.reason
-
-
-def test_every_row_of_the_table_is_tested():
-    assert {row["code"] for row in _lifecycle.KIND_ROWS} == {code for _change, _kind, code, _serial in ROWS}
-
-
-@pytest.mark.parametrize("number", range(len(_lifecycle.KIND_ROWS)))
-def test_a_broken_row_shows(number, monkeypatch):
-    """Turn the kind of one row around: at least one case above must notice."""
-    table = [dict(row) for row in _lifecycle.KIND_ROWS]
-    table[number]["kind"] = "server_issue" if table[number]["kind"] == "server_renew" else "server_renew"
-    monkeypatch.setattr(_lifecycle, "KIND_ROWS", table)
-    assert any(decide(live=old(age=140, **change)).kind != kind for change, kind, _code, _serial in ROWS)
-
-
-@pytest.mark.parametrize("number", range(len(_lifecycle.KIND_ROWS)))
-def test_a_missing_row_shows(number, monkeypatch):
-    table = [row for at, row in enumerate(_lifecycle.KIND_ROWS) if at != number]
-    monkeypatch.setattr(_lifecycle, "KIND_ROWS", table)
-
-    def code_of(change):
-        try:
-            return decide(live=old(age=140, **change)).kind_reason_code
-        except StopIteration:
-            return None
-
-    assert any(code_of(change) != code for change, _kind, code, _serial in ROWS)
-
-
-def test_an_earlier_certificate_without_ou_wins_over_a_newer_one_with_it():
-    newer, earlier = old(age=140, ou="x", serial="2"), old(age=400, serial="1")
-    found = decide(olds=[newer, earlier])
-    assert (found.kind, found.serial) == ("server_renew", "1")
-
-
-def test_kind_can_be_given():
-    found = decide(wanted(kind="server_renew", serial="99"))
-    assert (found.kind, found.serial, found.kind_reason_code) == ("server_renew", "99", "kind_given")
-    found = decide(wanted(kind="server_issue"), live=old(age=140))
-    assert (found.kind, found.serial, found.kind_reason_code) == ("server_issue", None, "kind_given")
-
-
-def test_a_given_serial_that_is_known_remembers_what_it_replaces():
-    assert decide(wanted(kind="server_renew", serial="4711"), live=old(age=140)).replaces["serial"] == "4711"
-    assert decide(wanted(kind="server_renew", serial="99"), live=old(age=140)).replaces is None
-
-
-def test_answer_212_is_fed_back_into_the_pending_request():
-    found = decide(wanted(kind="server_renew", serial="99"), pending=request())
-    assert (found.action, found.kind, found.serial) == ("amend", "server_renew", "99")
-    found = decide(wanted(kind="server_renew", serial="99"), pending=request(kind="server_renew", serial="99"))
-    assert found.action == "none"
-
-
 # --- subject ---------------------------------------------------------------------------------------------
 
 
@@ -331,77 +203,6 @@ def test_a_differing_subject_is_a_warning_that_shows_both(subject, words, age):
 def test_the_subject_of_a_foreign_certificate_says_nothing():
     found = decide(olds=[old(upki=False, subject={"O": "Let's Encrypt", "L": "", "ST": ""})])
     assert found.warnings == []
-
-
-# --- time ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [("1/3", fractions.Fraction(1, 3)), (" 2/5 ", fractions.Fraction(2, 5)), ("30d", 30 * DAY), ("1d", DAY)],
-)
-def test_renew_before(text, expected):
-    assert _lifecycle.parse_renew_before(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "0/3", "3/3", "4/3", "1/0", "-1/3", "0d", "30", "d", "30 days", "1.5d", None])
-def test_renew_before_refused(text):
-    with pytest.raises(UpkiError) as caught:
-        _lifecycle.parse_renew_before(text)
-    assert caught.value.code == "renew_before_invalid"
-    assert caught.value.fix
-
-
-# lifetime in days, days before the end at which it is due by default. Source: CA/B and UPKI limits.
-LIFETIMES = [(396, 132), (198, 66), (100, 33), (47, 15)]
-
-
-@pytest.mark.parametrize("days, before", LIFETIMES)
-def test_due_by_the_certificates_own_lifetime(days, before):
-    assert decide(live=old(age=days - before - 1, days=days)).reason_code == "live"
-    assert decide(live=old(age=days - before, days=days)).reason_code == "due"
-    assert "renew_before_short" not in codes(decide(live=old(days=days)))
-
-
-@pytest.mark.parametrize("days, before", LIFETIMES)
-def test_due_by_days(days, before):
-    assert decide(live=old(age=days - 31, days=days), renew_before="30d").reason_code == "live"
-    assert decide(live=old(age=days - 30, days=days), renew_before="30d").reason_code == "due"
-
-
-def test_more_days_than_the_lifetime_do_not_mean_a_request_a_day():
-    found = decide(live=old(age=1, days=47), renew_before="60d")
-    assert (found.action, codes(found)) == ("none", ["renew_before_too_long"])
-    assert decide(live=old(age=33, days=47), renew_before="60d").reason_code == "due"
-
-
-def test_less_time_than_the_application_takes():
-    assert codes(decide(live=old(), renew_before="10d")) == ["renew_before_short"]
-    assert codes(decide(live=old(), renew_before="10d", lead_time=10)) == []
-
-
-def test_last_day_to_apply():
-    end = datetime.datetime(2027, 3, 6, 1, 53, 20, tzinfo=UTC)
-    assert _lifecycle.iso(_lifecycle.last_day_to_apply(end)) == "2027-02-20T01:53:20Z"
-    assert _lifecycle.iso(_lifecycle.last_day_to_apply(end, 0)) == "2027-03-06T01:53:20Z"
-
-
-def test_a_certificate_that_is_not_valid_yet_means_a_wrong_clock():
-    found = decide(live=old(age=-3))
-    assert (found.action, codes(found)) == ("none", ["clock_behind"])
-
-
-@pytest.mark.parametrize("days, expected", [(0, 0), (0.9, 0), (1, 1), (-0.1, -1), (-1, -1)])
-def test_days_are_rounded_down(days, expected):
-    start = datetime.datetime(2026, 1, 1, tzinfo=UTC)
-    assert _lifecycle.days_between(start, start + days * DAY) == expected
-
-
-def test_iso_and_back():
-    when = datetime.datetime(2027, 3, 6, 1, 53, 20, tzinfo=UTC)
-    assert _lifecycle.parse_iso(_lifecycle.iso(when)) == when
-    assert _lifecycle.parse_iso("yesterday") is None
-    assert _lifecycle.parse_iso(None) is None
 
 
 def test_an_application_without_the_managers_name_is_possible_but_not_good():
