@@ -59,7 +59,7 @@ class Issuer:
     def issue(
         self, host: Host, name: str = "", key: Any = None, start: float = 1, end: float = -197, **shape: Any
     ) -> tuple[int, pathlib.Path]:
-        """A certificate for the pending request, or for another key, put into the inbox: (serial, file). Days are ago."""
+        """A certificate for the pending request, or for another key, in the inbox: (serial, file). Days are ago."""
         name = name or host.fqdn
         public_key = key.public_key() if key else self.requested(host, shape.pop("request", name)).public_key()
         names = shape.pop("names", [name, f"docs.{name}"])

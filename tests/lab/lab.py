@@ -182,7 +182,7 @@ class Root:
 # --- hosts -------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Host:
     """One machine. `service` names the units that start with it."""
 
@@ -289,6 +289,10 @@ class Lab:
     def root(self, name: str) -> pathlib.Path:
         """The host's file system as the host sees it."""
         return self.folder(name) / "root"
+
+    def lower(self, name: str) -> pathlib.Path:
+        """What its release brings."""
+        return Root(self.hosts[name].release).path
 
     def address(self, name: str) -> str:
         return f"{self.network}.{self.hosts[name].number}"
@@ -533,6 +537,7 @@ def check(_lab: Lab) -> None:
 
 def down(lab: Lab) -> None:
     lab.down()
+    Lab(WORK / "tests").down()  # what a killed test run left
 
 
 def main(arguments: list[str]) -> int:

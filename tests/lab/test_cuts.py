@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Power cuts at random moments of a renewal.
 
-After each cut the host is switched on again: the old or the new certificate serves before anybody has done anything, the
-request's key is there, and the next run finishes. The page cache outlives such a cut; that files reach the disk in the
-right order is tested with system calls broken one by one (tests/unit).
+After each cut the host is switched on again: the old or the new certificate serves before anybody has done anything,
+the request's key is there, and the next run finishes. The page cache outlives such a cut; that files reach the disk in
+the right order is tested with system calls broken one by one (tests/unit).
 
 UPKI_LAB_CUTS=500 UPKI_LAB_SEED=7 make lab-test TEST=test_cuts.py    other numbers than 15 and today's seed
 """
@@ -65,7 +65,7 @@ def test_old_or_new_certificate_serves_after_every_cut(story: tuple[Controller, 
         fleet.deploy().quiet()
         done += len(victims)
     print(
-        f"{done} cuts within {span:.1f} s of a deployment; after the boot {outcomes['old']} served the old certificate, "
+        f"{done} cuts within {span:.1f} s of a deployment; after the boot {outcomes['old']} served the old, "
         f"{outcomes['new']} the new one; no key lost, every next run finished"
     )
 

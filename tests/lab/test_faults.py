@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the campus.upki contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that go wrong from outside: host away, controller killed, two controllers, full disk; the next run finishes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import signal
+import time
+
+import pytest
+from ansible_collections.campus.upki.tests.lab.conftest import Start
+from ansible_collections.campus.upki.tests.lab.controller import Controller
+from ansible_collections.campus.upki.tests.lab.issuer import Issuer
+from ansible_collections.campus.upki.tests.lab.lab import web_hosts
+
+SEED = int(os.environ.get("UPKI_LAB_SEED", time.strftime("%Y%m%d")))
+DUE = {"upki_renew_before": "120d"}  # of certificates with 98 of 198 days left
+
+
+@pytest.fixture(scope="module")
+def story(start: Start) -> tuple[Controller, Issuer]:
+    fleet = start(*web_hosts(3))
+    issuer = Issuer(fleet)
+    issuer.first_issue()
+    return fleet, issuer
+
+
+def renewal(story: tuple[Controller, Issuer]) -> tuple[dict[str, int], dict[str, int]]:
+    """Certificates for all lie in the inbox: the serials served now, and those to come."""
+    fleet, issuer = story
+    old = serials(fleet)
+    fleet.request(**DUE).good()
+    return old, issuer.issue_all(start=100, end=-98)
+
+
+def serials(fleet: Controller) -> dict[str, int]:
+    return {host.name: fleet.served(host) for host in fleet.hosts}
+
+
+def test_a_host_that_is_down_follows_the_next_day(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    old, new = renewal(story)
+    away = fleet.hosts[1]
+    fleet.lab.power_cut(away.name)
+    run = fleet.deploy()
+    assert {name for name, counts in run.recap.items() if counts["unreachable"]} == {away.name}, run.output
+    fleet.lab.boot(away.name)
+    expected = {**new, away.name: old[away.name]}
+    assert serials(fleet) == expected
+    fleet.deploy().good()
+    assert serials(fleet) == new
+
+
+def test_a_killed_controller_leaves_nothing_half_done(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    old, new = renewal(story)
+    chance = random.Random(SEED)
+    for _ in range(3):
+        process = fleet.start(
+            ["ansible-playbook", "-i", str(fleet.inventory), "campus.upki.deploy"], fleet.path / "kill"
+        )
+        moment = chance.uniform(1, 8)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for name, serial in serials(fleet).items():
+            assert serial in (old[name], new[name]), (SEED, moment)
+    fleet.deploy().good()
+    assert serials(fleet) == new
+    fleet.deploy().quiet()
+
+
+def test_two_controllers_at_once_make_one_request_and_one_swap(
+    story: tuple[Controller, Issuer], tmp_path: pathlib.Path
+) -> None:
+    fleet, issuer = story
+    other = Controller(fleet.lab, tmp_path / "other", fleet.hosts)
+    other.set(**fleet.common)
+    both = [
+        one.start(
+            ["ansible-playbook", "-i", str(one.inventory), "campus.upki.request", "-e", "upki_renew_before=120d"],
+            tmp_path / f"request{number}",
+        )
+        for number, one in enumerate((fleet, other))
+    ]
+    assert [process.wait(120) for process in both] == [0, 0], outputs(tmp_path)
+    rows = [
+        sorted(row for file in one.outbox.glob("*renew*.tsv") for row in file.read_bytes().splitlines())[-3:]
+        for one in (fleet, other)
+    ]
+    assert len(rows[1]) == 3
+    assert set(rows[1]) <= {row for file in fleet.outbox.glob("*renew*.tsv") for row in file.read_bytes().splitlines()}
+    new = issuer.issue_all(start=100, end=-98)
+    other.set(upki_inbox=[str(fleet.inbox)])
+    both = [
+        one.start(["ansible-playbook", "-i", str(one.inventory), "campus.upki.deploy"], tmp_path / f"deploy{number}")
+        for number, one in enumerate((fleet, other))
+    ]
+    assert [process.wait(120) for process in both] == [0, 0], outputs(tmp_path)
+    assert serials(fleet) == new
+    fleet.deploy().quiet()
+
+
+def outputs(folder: pathlib.Path) -> str:
+    return "\n".join(file.read_text() for file in sorted(folder.iterdir()) if file.is_file())
+
+
+def test_a_full_disk_stops_one_host_and_keeps_it_serving(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    old, new = renewal(story)
+    full = fleet.hosts[0]
+    fill = "cp -a /etc/upki /root/kept && mount -t tmpfs -o size=256k none /etc/upki && cp -a /root/kept/. /etc/upki"
+    fleet.on(full, fill + "; dd if=/dev/zero of=/etc/upki/filled bs=1k 2>/dev/null; df -k /etc/upki")
+    run = fleet.deploy()
+    assert [name for name, counts in run.recap.items() if counts["failed"]] == [full.name], run.output
+    assert "No space left" in run.output, run.output
+    assert serials(fleet) == {**new, full.name: old[full.name]}
+    fleet.on(full, "rm /etc/upki/filled")
+    fleet.deploy().good()
+    assert serials(fleet) == new
+
+
+def test_going_back_by_hand_and_forward_again(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    old, new = renewal(story)
+    fleet.deploy().good()
+    host = fleet.hosts[2]
+    fleet.deploy(upki_rollback=[host.fqdn]).good()
+    assert serials(fleet) == {**new, host.name: old[host.name]}
+    fleet.deploy().quiet()
+    assert serials(fleet) == {**new, host.name: old[host.name]}
