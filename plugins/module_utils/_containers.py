@@ -15,6 +15,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
@@ -250,8 +251,12 @@ def _read_block(label, body, source, contents):
 
 def _certificates(label, data):
     if label in PKCS7_LABELS:
-        return _x509.certificates_from_pkcs7(data)
+        return _from_pkcs7(data)
     return [_x509.checked_certificate(first_element(data))]
+
+
+def _from_pkcs7(data):
+    return [_x509.checked_certificate(_x509.der(one)) for one in _x509.certificates_from_pkcs7(data)]
 
 
 def _read_unarmoured(text, source, contents):
@@ -293,7 +298,7 @@ def _length(data):
 
 def _read_der(data, source, contents):
     element = first_element(data)
-    for reader in (lambda found: [_x509.checked_certificate(found)], _x509.certificates_from_pkcs7):
+    for reader in (lambda found: [_x509.checked_certificate(found)], _from_pkcs7):
         try:
             found = reader(element)
         except UpkiError:
@@ -332,7 +337,7 @@ def _read_zip(data, source, contents, depth):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
                 _read_member(archive, info, "{0}!{1}".format(source, info.filename), contents, depth)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         contents.note("zip_broken", source, str(error))
 
 

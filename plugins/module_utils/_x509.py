@@ -16,7 +16,7 @@ import warnings
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.backends import default_backend
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -183,7 +183,7 @@ def certificates_from_pkcs7(data):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return list(pkcs7.load_der_pkcs7_certificates(data))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except BROKEN + (InternalError,) as error:
         raise UpkiError("pkcs7_broken", "This is not a readable PKCS#7 file ({0}).".format(error))
 
 

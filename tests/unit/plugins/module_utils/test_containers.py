@@ -3,15 +3,17 @@
 """What people save, good and bad."""
 
 import base64
+import contextlib
 import email.mime.application
 import email.mime.multipart
 import email.mime.text
 import io
 import os
+import random
 import zipfile
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _containers
+from ansible_collections.campus.upki.plugins.module_utils import _chain, _containers, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki
 from cryptography.hazmat.primitives import serialization
@@ -306,3 +308,47 @@ def test_an_unreadable_file_is_an_error(tmp_path):
 
 def test_base64_of_something_else_is_text():
     assert codes(read(base64.b64encode(b"no certificate, only long enough words " * 10))) == ["text"]
+
+
+# --- random damage -----------------------------------------------------------------------------------------------
+
+SEEDS = [
+    DER,
+    pki.pem(ONE, CA.certificate).encode(),
+    pki.pkcs7(ONE, CA.certificate),
+    zipped(**{"x.cer": DER, "y.pem": PEM}),
+    mail(attachment(DER)),
+]
+
+
+def damaged(data, chance):
+    data = bytearray(data)
+    for _number in range(chance.randint(1, 6)):
+        place = chance.randrange(len(data))
+        kind = chance.choice(["change", "insert", "remove"])
+        if kind == "change":
+            data[place] = chance.randrange(256)
+        elif kind == "insert":
+            data[place:place] = bytes(chance.randrange(256) for _byte in range(4))
+        elif len(data) > 60:
+            del data[place : place + chance.randint(1, 30)]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("number", range(len(SEEDS)))
+def test_no_damage_ends_in_a_traceback_and_what_is_found_can_be_used(number):
+    chance = random.Random(number)
+    for _round in range(150):
+        contents = read(damaged(SEEDS[number], chance))
+        for certificate in found(contents):
+            assert _x509.is_ca(certificate) in (True, False)
+            assert isinstance(_x509.dns_names(certificate), list)
+            with contextlib.suppress(UpkiError):  # a chain is not what this is about
+                _chain.build(certificate, [CA.certificate], [], pki.NOW)
+
+
+def test_a_zip_whose_content_is_damaged_is_named():
+    data = bytearray(zipped(**{"x.cer": DER}))
+    start = data.index(b"x.cer") + 5
+    data[start : start + 40] = bytes(range(40))
+    assert codes(read(bytes(data))) == ["zip_broken"]
