@@ -17,6 +17,10 @@ USAGES = {
     "2.5.29.37.0": "any",
 }
 
+# Verdicts about pairs of certificates, which never change; bounded, and shared by the threads of a run.
+_SIGNATURES = {}
+MOST_SIGNATURES = 20000
+
 
 def card(certificate, file=""):
     """The card of a certificate at hand. file: where it was read, for messages about what to append."""
@@ -98,7 +102,19 @@ def issues(issuer, subject):
         return False
     if issuer["certificate"] is None or subject["certificate"] is None:
         return bool(wanted and found)
-    return _x509.signed_by(subject["certificate"], issuer["certificate"].public_key())
+    return _signed(issuer, subject)
+
+
+def _signed(issuer, subject):
+    """Whether the issuer's key made the signature, computed once: a fleet shares its intermediates."""
+    pair = (issuer["sha256"], subject["sha256"])
+    verdict = _SIGNATURES.get(pair)
+    if verdict is None:
+        if len(_SIGNATURES) >= MOST_SIGNATURES:
+            _SIGNATURES.clear()
+        verdict = _x509.signed_by(subject["certificate"], issuer["certificate"].public_key())
+        _SIGNATURES[pair] = verdict
+    return verdict
 
 
 def valid(row, now):

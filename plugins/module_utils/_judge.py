@@ -5,7 +5,7 @@
 import datetime
 import platform
 
-from ansible_collections.campus.upki.plugins.module_utils import _cards, _judge_chain, _lifecycle, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _cards, _catalogue, _judge_chain, _lifecycle, _x509
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 from ansible_collections.campus.upki.plugins.module_utils._match import address, covers, covers_any
 
@@ -277,7 +277,5 @@ def describe_leaf(row):
 
 def _issuer_generation(row):
     """Of the UPKI intermediate that issued it: 'G8' for example, '' for other CAs."""
-    for known in _cards.known_cards():
-        if known["generation"] and _cards.issues(known, row):
-            return known["generation"]
-    return ""
+    rows = _catalogue.by_key(row["issuer"], row["issuer_key_id"], ("intermediate",))
+    return rows[0]["generation"] if rows and row["issuer_key_id"] else ""

@@ -15,6 +15,7 @@ ROOT = pki.CA("Root")
 SUB = pki.CA("Sub", issuer=ROOT)
 LEAF = SUB.issue(NAME)
 CHAIN = pki.pem(LEAF, SUB.certificate)
+HALF_A_MONTH = _lifecycle.parse_renew_before("15d")
 
 
 def around(roots=None, now=pki.NOW, warn_before="1/3"):
@@ -125,6 +126,41 @@ def test_thousands_of_names(file):
 def test_a_nul_in_a_name_does_not_match(file):
     leaf = SUB.issue("x.example.ac.jp", names=[NAME + "\0.evil.example"])
     assert "name_mismatch" in codes(file(pki.pem(leaf, SUB.certificate)), server_name=NAME)
+
+
+# --- the real certificates -----------------------------------------------------------------------------------
+
+LEAVES = "shibbi-pki-itc-u-tokyo-ac-jp-{0}-rsa.pem"
+SERVICE = "nii-open-domain-ca-{0}-rsa.pem"
+CROSS = "secom-tls-rsa-root-ca-2024-cross-by-security-communication-rootca2.pem"
+
+
+@pytest.mark.parametrize(
+    "leaf, chain, generation, expected",
+    [
+        ("g8", ["g8", "cross"], "G8", []),
+        ("g7", ["g7"], "G7", []),
+        ("g8", ["g8"], "G8", ["cross_missing"]),
+        ("g8", ["g7"], "G8", ["wrong_intermediate", "cross_missing"]),
+        ("g7", ["g8", "cross"], "G7", ["wrong_intermediate"]),
+    ],
+)
+def test_real_files(shared, tmp_path, leaf, chain, generation, expected):
+    certs = shared / "certs"
+    tail = [certs / "ca" / (CROSS if name == "cross" else SERVICE.format(name)) for name in chain]
+    path = tmp_path / "fullchain.pem"
+    path.write_text(
+        "".join(one.read_text(encoding="ascii") for one in [certs / "leaf" / LEAVES.format(leaf)] + tail),
+        encoding="ascii",
+    )
+    root = (certs / "ca" / "security-communication-rootca2-root.pem").read_text(encoding="ascii")
+    march = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc)
+    wanted = {"path": str(path), "server_name": "shibbi.pki.itc.u-tokyo.ac.jp"}
+    around = _judge.Surroundings(_verify.Anchors(root), "roots.pem", _verify.known_cards([]), march, HALF_A_MONTH)
+    (result,) = _files.run([wanted], around)
+    # Both leaves are from the time of longer validities, the G8 one from before the limit of 198 days.
+    assert [row["code"] for row in result["findings"]] == expected
+    assert result["certificate"]["generation"] == generation
 
 
 # --- x509-limbo ----------------------------------------------------------------------------------------------
