@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import pathlib
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -55,10 +57,14 @@ def become_with_password(fleet: Controller) -> None:
 
 
 def delay(fleet: Controller) -> None:
+    """A line with 150 ms one way: by the kernel, which loses packets too, or else by a relay."""
     cable = str(fleet.lab.state["namespaces"][f"{fleet.lab.bridge}-{SLOW.name}"])
-    subprocess.run(
-        ["tc", "qdisc", "add", "dev", cable, "root", "netem", "delay", "150ms", "30ms", "loss", "2%"], check=True
-    )
+    netem = ["tc", "qdisc", "add", "dev", cable, "root", "netem", "delay", "150ms", "30ms", "loss", "2%"]
+    if subprocess.run(netem, capture_output=True, check=False).returncode == 0:
+        return
+    relay = f"{sys.executable} {pathlib.Path(__file__).with_name('relay.py')} %h %p"
+    options = " ".join(fleet.lab.ssh_options())
+    fleet.set_host(SLOW, ansible_ssh_common_args=f"{options} -o ProxyCommand='{relay}'")
 
 
 def test_first_issue_goes_on_past_the_host_without_the_library(story: tuple[Controller, Issuer]) -> None:
@@ -75,7 +81,7 @@ def test_first_issue_goes_on_past_the_host_without_the_library(story: tuple[Cont
 
 def test_password_and_bad_line_do_not_matter(story: tuple[Controller, Issuer]) -> None:
     fleet, issuer = story
-    serials = {host.name: issuer.issue(host)[0] for host in HEALTHY}
+    serials = {host.name: issuer.issue(host, start=100, end=-98)[0] for host in HEALTHY}
     fleet.deploy("--limit", "sudo1,clock1,slow1").good()
     assert {host.name: fleet.served(host) for host in HEALTHY} == serials
     owners = fleet.on(SUDO, "find /etc/upki -name key.pem -printf '%u %m\\n'").split("\n")
@@ -91,7 +97,7 @@ def test_a_clock_that_is_behind_is_named_and_nothing_changes(story: tuple[Contro
     run = fleet.request(*only, **wrong).good()
     assert "clock" in run.output, run.output
     assert run.changed == 0, run.output
-    fleet.request(*only, upki_renew_before="300d").good()
+    fleet.request(*only, upki_renew_before="120d").good()
     new, _ = issuer.issue(CLOCK)
     before = fleet.trees()
     run = fleet.deploy(*only, **wrong)

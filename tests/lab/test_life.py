@@ -40,6 +40,7 @@ def test_first_requests_are_one_file_for_the_whole_fleet(fleet: Controller) -> N
 def test_a_second_request_changes_nothing_with_one_exchange_a_host(fleet: Controller) -> None:
     run = fleet.request().quiet()
     assert one_exchange(run.exchanges, fleet), run.exchanges
+    print(f"request, nothing due: {per_host(run.exchanges, fleet)} in {run.seconds:.1f} s")
 
 
 def test_check_mode_announces_the_first_installation_and_touches_no_host(fleet: Controller) -> None:
@@ -64,12 +65,14 @@ def test_keys_are_readable_by_root_alone(fleet: Controller) -> None:
 
 
 def test_a_second_deployment_changes_nothing(fleet: Controller) -> None:
-    fleet.deploy().quiet()
+    run = fleet.deploy().quiet()
+    print(f"deployment with virtual hosts, nothing due: {per_host(run.exchanges, fleet)} in {run.seconds:.1f} s")
 
 
 def test_the_bare_deployment_takes_one_exchange_a_host(fleet: Controller) -> None:
     run = fleet.deploy(upki_nginx_manage=False, upki_apache_manage=False).quiet()
     assert one_exchange(run.exchanges, fleet), run.exchanges
+    print(f"deployment, nothing due: {per_host(run.exchanges, fleet)} in {run.seconds:.1f} s")
 
 
 def test_renewal_is_announced_then_made_as_one_file_of_renewals(fleet: Controller) -> None:
@@ -98,10 +101,21 @@ def test_renewal_goes_live_without_one_failed_connection(fleet: Controller) -> N
     assert visitors.connections > 20
     assert not old & new
     assert visitors.serials <= old | new
+    print(f"renewal of {len(fleet.hosts)} hosts: {visitors.connections} connections meanwhile, 0 failed")
 
 
 def test_the_daily_run_then_changes_nothing(fleet: Controller) -> None:
-    fleet.play("campus.upki.renew").quiet()
+    run = fleet.play("campus.upki.renew").quiet()
+    bare = fleet.play("campus.upki.renew", upki_nginx_manage=False, upki_apache_manage=False).quiet()
+    print(f"daily run: {per_host(run.exchanges, fleet)} in {run.seconds:.1f} s")
+    print(f"daily run without virtual hosts: {per_host(bare.exchanges, fleet)} in {bare.seconds:.1f} s")
+    assert set(collections.Counter(bare.exchanges).values()) == {3}  # install, request, info
+
+
+def per_host(exchanges: list[str], fleet: Controller) -> str:
+    """Exchanges of each host, for people."""
+    counts = collections.Counter(exchanges)
+    return ", ".join(f"{host.name} {counts[fleet.lab.address(host.name)]}" for host in fleet.hosts) + " exchanges"
 
 
 def one_exchange(exchanges: list[str], fleet: Controller) -> bool:
