@@ -31,6 +31,7 @@ def chain(seen, leaf, timeout):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=timeout,
+            check=False,
         )
         blocks = _x509.pem_blocks(done.stdout[:LARGEST].decode("ascii", "replace"))
     except (OSError, subprocess.SubprocessError, UpkiError):
