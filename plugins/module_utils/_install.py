@@ -134,7 +134,7 @@ class Job(object):
 
     def refuse_wrong_key(self, item, slot, pending):
         """A certificate for this name that no generation of this host has the key of."""
-        own = {generation.spki_sha256() for generation in slot.generations()}
+        own = {_key_of(generation) for generation in slot.generations()}
         for one in self.candidates:
             spki = _x509.spki_sha256(one.certificate.public_key())
             if item["name"] in _preflight.names_of(one.certificate) and spki not in own:
@@ -170,7 +170,7 @@ class Job(object):
         result["file"] = chosen.file
         result["generation"] = pending.id
         result["notices"] = chosen.notices
-        before = fields(_standing(live)) if live is not None else ""
+        before = _fields_of(live) if live is not None else ""
         return Plan(item, slot, "swap", pending, chosen, result, before, live)
 
     def adopting_plan(self, item, slot, pending):
@@ -211,7 +211,7 @@ class Job(object):
         reason = "Asked to go back from the generation {0}.".format(live.id)
         result = self.result(item, "live", chosen, "went_back", reason, True)
         result["generation"] = target.id
-        return Plan(item, slot, "swap", target, chosen, result, fields(_standing(live)), live)
+        return Plan(item, slot, "swap", target, chosen, result, _fields_of(live), live)
 
     def quiet_plan(self, item, slot, live, pending):
         """Nothing to install; perhaps a reload that was lost."""
@@ -276,7 +276,7 @@ class Job(object):
         known = {}
         for plan in plans:
             for generation in plan.slot.generations():
-                known[generation.spki_sha256()] = (plan, generation)
+                known[_key_of(generation)] = (plan, generation)
         rows = []
         for one in self.candidates:
             if _x509.sha256(one.certificate) in taken and not self._is_live(one, plans):
@@ -341,11 +341,7 @@ class Job(object):
         """Write the certificate files into the pending generation and load exactly what will be served."""
         chosen = plan.candidate
         plan.slot.sweep()
-        standing = plan.generation.certificate()
-        same = standing is not None and plan.generation.has("fullchain.pem")
-        if not same or [_x509.sha256(one) for one in [standing] + plan.generation.chain()] != [
-            _x509.sha256(one) for one in [chosen.certificate] + list(chosen.chain)
-        ]:
+        if _on_disk(plan.generation) != [_x509.sha256(one) for one in [chosen.certificate] + list(chosen.chain)]:
             chain = "".join(_x509.pem(one) for one in chosen.chain)
             plan.slot.complete(plan.generation, _x509.pem(chosen.certificate), chain)
         _preflight.load_files(plan.generation.file("fullchain.pem"), plan.generation.key_path)
@@ -380,6 +376,31 @@ def _link(certificate):
 
 def _pem(chosen):
     return "".join(_x509.pem(one) for one in [chosen.certificate] + list(chosen.chain))
+
+
+def _key_of(generation):
+    """The hash of a generation's public key, or '' when its files are damaged: an old one must not stop a renewal."""
+    try:
+        return generation.spki_sha256()
+    except UpkiError:
+        return ""
+
+
+def _on_disk(generation):
+    """SHA-256 of what a complete generation holds; [] when it is not complete or damaged."""
+    try:
+        standing = _standing(generation) if generation.has("fullchain.pem", "chain.pem") else None
+    except UpkiError:
+        return []
+    return [] if standing is None else [_x509.sha256(one) for one in [standing.certificate] + list(standing.chain)]
+
+
+def _fields_of(generation):
+    """fields() of a generation, which may be damaged when it is about to be replaced."""
+    try:
+        return fields(_standing(generation))
+    except UpkiError as error:
+        return "{0}\n".format(error.message)
 
 
 def _standing(generation):

@@ -597,3 +597,59 @@ def test_links_go_back_with_the_swap(host, tmp_path):
     fails(host, "served_other", item)
     assert path.read_text() == "made by hand\n"
     assert not path.is_symlink()
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+def spoil(generation, *names):
+    for name in names:
+        with open(generation.file(name), "w") as stream:
+            stream.write("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n")
+
+
+def test_a_damaged_old_generation_stops_nothing(host):
+    old = host.request()
+    host.first()
+    spoil(old, "request.pem")
+    leaf = host.issue(host.request())
+    host.run()
+    assert host.served() == _x509.der(leaf)
+    assert only(host.run())["changed"] is False
+
+
+def test_a_damaged_live_certificate_is_replaced_by_what_has_arrived(host):
+    host.first()
+    spoil(host.store.certificate(NAME).live, "certificate.pem", "fullchain.pem")
+    leaf = host.issue(host.request())
+    (diff,) = host.run()["diff"]
+    assert diff["before"]
+    assert host.served() == _x509.der(leaf)
+
+
+def test_a_damaged_live_certificate_is_an_error_when_nothing_has_arrived(host):
+    host.first()
+    spoil(host.store.certificate(NAME).live, "certificate.pem")
+    with pytest.raises(UpkiError) as caught:
+        host.run()
+    assert caught.value.message
+    assert caught.value.details["errors"][0]["name"] == NAME
+
+
+def test_a_damaged_request_is_an_error_and_no_traceback(host):
+    generation = host.request()
+    host.issue(generation)
+    spoil(generation, "request.pem")
+    with pytest.raises(UpkiError) as caught:
+        host.run()
+    assert caught.value.code in ("csr_broken", "pem_broken")
+
+
+def test_damaged_files_of_a_killed_run_are_written_again(host):
+    generation = host.request()
+    leaf = host.issue(generation)
+    host.store.certificate(NAME).complete(generation, pki.pem(leaf), pki.pem(INTER.certificate))
+    spoil(generation, "certificate.pem", "chain.pem")
+    assert only(host.run({"name": NAME}))["state"] == "live"
+    assert generation.certificate() == leaf
+    assert generation.chain() == [INTER.certificate]
