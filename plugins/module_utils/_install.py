@@ -23,6 +23,7 @@ from ansible_collections.campus.upki.plugins.module_utils._store import Store
 
 UTC = datetime.timezone.utc
 DEFAULT_ENDPOINT = "127.0.0.1:443"
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 KEEP = 3  # generations of each certificate
 
 # What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
@@ -169,7 +170,7 @@ class Job(object):
         result = self.result(item, "live", chosen, "installed", reason, True)
         result["file"] = chosen.file
         result["generation"] = pending.id
-        result["notices"] = chosen.notices
+        result["notices"] = list(chosen.notices) + _lost_usage(live, chosen)
         before = _fields_of(live) if live is not None else ""
         return Plan(item, slot, "swap", pending, chosen, result, before, live)
 
@@ -384,6 +385,24 @@ def _key_of(generation):
         return generation.spki_sha256()
     except UpkiError:
         return ""
+
+
+def _lost_usage(live, chosen):
+    """A notice when the certificate before could be used as a TLS client's and the new one cannot (since G8)."""
+    try:
+        before = live.certificate() if live is not None else None
+        lost = before is not None and CLIENT_AUTH in (_x509.usages(before) or [])
+    except UpkiError:
+        return []
+    if not lost or CLIENT_AUTH in (_x509.usages(chosen.certificate) or [CLIENT_AUTH]):
+        return []
+    return [
+        {
+            "code": "no_client_auth",
+            "message": "The certificate before could also identify this host as a TLS client (clientAuth), the new one "
+            "cannot. Whoever uses it for mail relay, LDAP or the like between servers should look.",
+        }
+    ]
 
 
 def _on_disk(generation):

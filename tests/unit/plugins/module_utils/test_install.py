@@ -653,3 +653,13 @@ def test_damaged_files_of_a_killed_run_are_written_again(host):
     assert only(host.run({"name": NAME}))["state"] == "live"
     assert generation.certificate() == leaf
     assert generation.chain() == [INTER.certificate]
+
+
+@pytest.mark.parametrize("usages, told", [([pki.SERVER], ["no_client_auth"]), ([pki.SERVER, pki.CLIENT], [])])
+def test_the_end_of_client_authentication_is_noticed(host, usages, told):
+    host.issue(host.request(), usages=[pki.SERVER, pki.CLIENT])
+    first = only(host.run({"name": NAME}))
+    assert first["notices"] == []
+    host.candidates = []
+    host.issue(host.request(), usages=usages)
+    assert [notice["code"] for notice in only(host.run({"name": NAME}))["notices"]] == told
