@@ -226,6 +226,15 @@ FINDINGS = {
             "Put the server certificate first in the file, the intermediates after it.",
         ),
     ),
+    "ou_in_subject": _row(
+        "info",
+        "A UPKI certificate from before the abolition of OU.",
+        _S_CLIENT + " | openssl x509 -noout -subject",
+        usual=(
+            "The subject of this UPKI certificate has the OU '{ou}', which the service abolished on 2022-07-26.",
+            "Apply for its successor as 新規発行 (server_issue) without OU, not as 更新; campus.upki.request does so.",
+        ),
+    ),
     "key_reused": _row(
         "warning",
         "Different certificates share one key.",

@@ -116,7 +116,7 @@ def _connection_code(seen):
 
 def _leaf(leaf, server_name, wanted, around):
     findings = _validity(leaf, around) + _names(leaf, server_name, wanted.get("dns_names") or [])
-    findings += _purpose(leaf) + _strength(leaf) + _lifetime(leaf)
+    findings += _purpose(leaf) + _unit(leaf) + _strength(leaf) + _lifetime(leaf)
     expected = wanted.get("certificate_sha256")
     if expected and expected != leaf["sha256"]:
         values = {
@@ -179,6 +179,16 @@ def _purpose(leaf):
     return findings
 
 
+def _unit(leaf):
+    """Source: NII, UPKI certificate issuing service, which kind to apply for after the abolition of OU."""
+    unit = _x509.name_value(leaf["certificate"].subject, "OU")
+    return [finding("ou_in_subject", ou=unit)] if unit and _is_upki(leaf) else []
+
+
+def _is_upki(leaf):
+    return "NII Open Domain CA" in leaf["issuer"]
+
+
 def _strength(row):
     """Weak key or signature of any certificate of the chain."""
     key = row["certificate"].public_key()
@@ -194,7 +204,7 @@ def _strength(row):
 def _lifetime(leaf):
     """Both ends of the validity belong to it, hence the second."""
     span = leaf["not_after"] - leaf["not_before"] + SECOND
-    upki = leaf["issuer"].find("NII Open Domain CA") >= 0
+    upki = _is_upki(leaf)
     source = "UPKI" if upki else "CA/Browser Forum"
     issued = day(leaf["not_before"])
     for since, limit in UPKI_LIMITS if upki else FORUM_LIMITS:

@@ -3,6 +3,7 @@
 """From observations, made by hand here, to results."""
 
 import datetime
+from unittest import mock
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _judge, _lifecycle, _verify
@@ -201,6 +202,22 @@ def test_unexpected_certificate():
 
 def test_wrong_eku():
     assert "clientAuth" in sentence("wrong_eku", *issued(usages=(pki.CLIENT,)), trusted=False)
+
+
+@pytest.mark.parametrize(
+    "issuer, unit, expected",
+    [
+        ("NII Open Domain CA - G7 RSA", "Lab", True),
+        ("NII Open Domain CA - G7 RSA", "", False),
+        ("Another CA", "Lab", False),
+    ],
+)
+def test_ou_of_a_upki_certificate(issuer, unit, expected):
+    leaf = {"issuer": "C=JP, CN=" + issuer, "certificate": LEAF}
+    fields = {"OU": unit}
+    with mock.patch.object(_judge._x509, "name_value", lambda name, field: fields[field]):
+        found = _judge._unit(leaf)
+    assert [row["code"] for row in found] == (["ou_in_subject"] if expected else [])
 
 
 def test_ca_certificate():
