@@ -25,7 +25,7 @@ help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: install .work/system.stamp ## the whole cycle on this machine: request, issue, deploy, verify, renew
-	@demo/run
+	@.venv/bin/python demo/demo.py
 
 test: install .venv/test.stamp .work/system.stamp ## all tests and gates
 	@.venv/bin/python scripts/gates.py

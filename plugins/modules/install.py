@@ -162,8 +162,8 @@ options:
       - Whether the controller may fetch a CA certificate that is in none of the folders, from the address where the CA
         publishes it or that the certificate itself names. It is kept in the controller's cache
         (C($XDG_CACHE_HOME/campus.upki)).
-      - What comes is used only with the known SHA-256, or, for a CA that the collection does not know, when it completes
-        a chain to one of O(roots).
+      - What comes is used only with the known SHA-256, or, for a CA that the collection does not know, when it
+        completes a chain to one of O(roots).
     type: bool
     default: true
   servers:

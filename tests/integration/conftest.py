@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -82,7 +83,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     environment = {**os.environ, "UPKI_WORK": str(work)}
     try:
         done = subprocess.run(
-            [str(CHECKOUT / "demo" / "run")],
+            [sys.executable, str(CHECKOUT / "demo" / "demo.py")],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -88,7 +88,7 @@ def test_nothing_under_etc_was_touched(demo: Demo) -> None:
     started = (demo.path / "inventory.yml").stat().st_mtime
     fresh = []
     for folder in ("/etc/nginx", "/etc/apache2", "/etc/httpd", "/etc/upki"):
-        for parent, _, names in os.walk(folder):
+        for parent, _folders, names in os.walk(folder):
             paths = (os.path.join(parent, name) for name in names)
             fresh += [path for path in paths if os.lstat(path).st_mtime > started]
     assert fresh == []

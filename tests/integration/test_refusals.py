@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -84,20 +85,22 @@ def issued(demo: Demo, pending: None) -> None:
 
 
 @pytest.fixture
-def inbox_file(demo: Demo) -> Iterator:
+def inbox_file(demo: Demo) -> Iterator[pathlib.Path]:
     path = demo.path / "inbox" / "saved-by-a-person.cer"
     yield path
     path.unlink(missing_ok=True)
 
 
-def test_html_page_in_the_inbox(demo: Demo, pending: None, inbox_file) -> None:
+def test_html_page_in_the_inbox(demo: Demo, pending: None, inbox_file: pathlib.Path) -> None:
     inbox_file.write_text("<!DOCTYPE html><html><body>Session expired</body></html>")
     before = demo.tree()
     done = demo.play("campus.upki.deploy", "--limit", "web1")
     refused(demo, done, before, inbox_file.name, "HTML", NAME)
 
 
-def test_certificate_of_another_key(demo: Demo, pending: None, inbox_file, tmp_path) -> None:
+def test_certificate_of_another_key(
+    demo: Demo, pending: None, inbox_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", f"/CN={NAME}"]
     command += [
         "-addext",
@@ -117,10 +120,10 @@ def test_certificate_of_another_key(demo: Demo, pending: None, inbox_file, tmp_p
 def served_serial(demo: Demo) -> str:
     """In decimal, as the wire has it now."""
     address = f"127.0.0.1:{demo.summary['ports'][NAME]}"
-    shown = subprocess.run(
-        ["openssl", "s_client", "-connect", address, "-servername", NAME], input="", capture_output=True, text=True
-    ).stdout
-    line = subprocess.run(["openssl", "x509", "-noout", "-serial"], input=shown, capture_output=True, text=True).stdout
+    line = ""
+    for command in (["s_client", "-connect", address, "-servername", NAME], ["x509", "-noout", "-serial"]):
+        done = subprocess.run(["openssl", *command], input=line, capture_output=True, text=True, check=True)
+        line = done.stdout
     return str(int(line.strip().partition("=")[2], 16))
 
 

@@ -46,8 +46,7 @@ def line(name: str, kind: str, expected: List[Any], marks: str = "○△", **col
 def record(name: str, kind: str, expected: List[Any], confirmed: bool = False, **changes: Any) -> None:
     """A case on a record: the codes of its faults."""
     one = make.record(kind, **changes)
-    probe = lambda rules: make.record_codes(one, rules, confirmed=confirmed)  # noqa: E731
-    case(name, probe, sorted(expected, key=str))
+    case(name, lambda rules: make.record_codes(one, rules, confirmed=confirmed), sorted(expected, key=str))
 
 
 def subject(name: str, expected: List[Any], **parts: str) -> None:
@@ -433,6 +432,11 @@ def _columns_codes(rules: Any, count: int) -> List[Any]:
     return make.codes(_tsv.read(make.data("\t".join(cells)), REVOKE, rules)["faults"])
 
 
+def make_many() -> List[Dict[str, Any]]:
+    """A hundred records of one kind and one of another."""
+    return [{"kind": REVOKE, "serial": str(number)} for number in range(100)] + [{"kind": ISSUE}]
+
+
 def _count_codes(count: int) -> Callable[[Any], Any]:
     rows = [make.texts(REVOKE, "○", serial=str(number)) for number in range(1, count + 1)]
     data = make.data(*rows)
@@ -446,11 +450,6 @@ case(
     lambda rules: [(kind, len(group)) for kind, group in _tsv.split(make_many(), rules)],
     [(ISSUE, 1), (REVOKE, 99), (REVOKE, 1)],
 )
-
-
-def make_many() -> List[Dict[str, Any]]:
-    """A hundred records of one kind and one of another."""
-    return [{"kind": REVOKE, "serial": str(number)} for number in range(100)] + [{"kind": ISSUE}]
 
 
 for _name, _wanted in (

@@ -77,9 +77,7 @@ def test_a_file_gets_the_wanted_owner(tmp_path):
     assert (status.st_uid, status.st_gid) == (65534, 65534)
 
 
-@pytest.mark.parametrize(
-    "owner, group, code", [("no-such", None, "user_unknown"), (None, "no-such", "group_unknown")]
-)
+@pytest.mark.parametrize("owner, group, code", [("no-such", None, "user_unknown"), (None, "no-such", "group_unknown")])
 def test_unknown_owner(owner, group, code):
     with pytest.raises(UpkiError) as caught:
         _atomic.owner_ids(owner, group)

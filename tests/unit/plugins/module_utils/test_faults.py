@@ -20,7 +20,7 @@ def test_values_are_shortened_and_stay_on_one_line():
 def test_refusal_counts_faults_and_records():
     rows = [_faults.fault(201, "CSR", "", "Missing.", "Add it.", number) for number in (1, 1, 2)]
     error = _faults.refusal(rows, 5, "nothing was written")
-    assert str(error).split("\n")[0] == "3 faults in 2 of 5 records; nothing was written:"
+    assert str(error).split("\n", maxsplit=1)[0] == "3 faults in 2 of 5 records; nothing was written:"
     assert (error.code, error.details["faults"], str(error).count("\n")) == ("faults", rows, 3)
     assert str(_faults.refusal(rows[:1], 1, "x")).startswith("1 fault in 1 of 1 record; x:")
 

@@ -44,7 +44,7 @@ def test_profiles_are_those_of_the_keys():
 
 def _mutation(name, change):
     """A broken copy of the table."""
-    table = copy.deepcopy(RULES)
+    table = copy.deepcopy(dict(RULES))
     change(table)
     assert table != RULES, "{0} changes nothing".format(name)
     return pytest.param(table, id=name)
@@ -225,8 +225,7 @@ def test_every_row_of_the_rules_is_broken_once():
 def _leaves(table, path=()):
     for key, value in table.items():
         if isinstance(value, dict) and key not in ("profiles", "reasons", "kind_names"):
-            for leaf in _leaves(value, path + (key,)):
-                yield leaf
+            yield from _leaves(value, path + (key,))
         else:
             yield path + (key,)
 

@@ -27,6 +27,7 @@ def info(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             timeout=60,
+            check=False,
         )
         assert b"Traceback" not in done.stderr, done.stderr.decode("utf-8")
         return json.loads(done.stdout.decode("utf-8"))

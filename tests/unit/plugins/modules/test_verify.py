@@ -42,6 +42,7 @@ def run(check=False, **arguments):
         stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
         timeout=60,
+        check=False,
     )
     assert done.stdout, done.stderr.decode("utf-8", "replace")
     return json.loads(done.stdout.decode("utf-8"))

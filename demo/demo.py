@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole cycle on one machine: apply, issue (practice CA), deploy, verify, once more, renew.
