@@ -93,7 +93,7 @@ class Controller:
         }
         self.set(**self.common)
         self._write("inventory/group_vars/all.json", {"upki_practice_ca_institution": SUBJECT})
-        for host in hosts:
+        for host in (one for one in hosts if one.services):
             self.set_host(host, upki_certificates=[certificate(host)], **manage(host))
 
     def _write(self, name: str, value: object) -> None:
@@ -128,7 +128,7 @@ class Controller:
             "PATH": path,
             "HOME": str(self.path),
             "ANSIBLE_HOME": str(self.path / ".ansible"),
-            "ANSIBLE_SSH_EXECUTABLE": str(self.path / "bin" / "ssh"),
+            "ANSIBLE_SSH_EXECUTABLE": str(self.log.with_name("bin") / "ssh"),
             # Short: a socket's path has room for about 100 bytes.
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.path / "cp"),
             "ANSIBLE_NOCOLOR": "1",

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An infrastructure repository of some years takes the collection in, by docs/how-to/existing-infra.md and its own words.
+"""An infrastructure repository of some years takes the collection in by the words of docs/how-to/existing-infra.md.
 
 The code blocks are read from the page, so that a block which does not work fails here.
 """
@@ -96,7 +96,7 @@ def test_the_page_leads_to_a_renewal(start: Start, tmp_path_factory: pytest.Temp
         hosts.write(block("children:\n    webservers:"))
     common = json.dumps({"upki_subject": SUBJECT, "upki_manager": MANAGER}, ensure_ascii=False)
     (repository.inventory / "group_vars" / "webservers.yml").write_text(common)
-    mine = block("current_certificate:")
+    mine = block("adopt:")
     for host in names:
         text = mine if host is WWW else mine.replace("www", "wiki").replace("nginx", "apache")
         (repository.inventory / "host_vars" / host.name / "upki.yml").write_text(text)

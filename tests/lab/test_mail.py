@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
+import time
 
 import pytest
+from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import DOMAIN, Host
-from cryptography import x509
 
 MAIL = Host("mail1", "bookworm", ())
 # name of the certificate: (server, endpoint, what openssl calls its STARTTLS)
@@ -71,6 +71,7 @@ def test_renewal_is_presented_by_every_service(story: tuple[Controller, Issuer])
             "software": server,
             "server": server,
             "endpoint": endpoint,
+            "starttls": protocol,
             "public_endpoint": f"{MAIL.fqdn}:{port}",
         }
         for name, (server, endpoint, _) in SERVICES.items()
@@ -99,8 +100,12 @@ def presented(fleet: Controller, name: str) -> int:
     address = f"{fleet.lab.address(MAIL.name)}:{endpoint.rpartition(':')[2]}"
     command = ["openssl", "s_client", "-connect", address, "-starttls", protocol, "-verify_hostname", name]
     command += ["-CAfile", str(fleet.trust), "-verify_return_error", "-servername", name]
-    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
+    end = time.monotonic() + 10
+    while True:  # a service that was started just now
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
+        if "-----END CERTIFICATE-----" in done.stdout or time.monotonic() > end:
+            break
+        time.sleep(0.3)
     assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
-    start = done.stdout.index("-----BEGIN CERTIFICATE-----")
-    der = ssl.PEM_cert_to_DER_cert(done.stdout[start : done.stdout.index("-----END CERTIFICATE-----") + 26])
-    return x509.load_der_x509_certificate(der).serial_number
+    start, stop = (done.stdout.index(f"-----{word} CERTIFICATE-----") for word in ("BEGIN", "END"))
+    return int(_x509.certificates_from_pem(done.stdout[start : stop + 26])[0].serial_number)
