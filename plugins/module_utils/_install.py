@@ -307,7 +307,8 @@ class Job(object):
         ]
 
     def carry_out(self, plans, groups):
-        """Write all files first, then swap server by server, then let old generations go."""
+        """Look at every server, write all files, swap server by server, then let old generations go."""
+        ahead = [self.look_ahead(server, what, members) for server, what, members in groups]
         for plan in plans:
             if plan.adopt is not None:
                 adopted = _handmade.take(plan.slot, plan.adopt)
@@ -318,17 +319,27 @@ class Job(object):
             if plan.item["state"] != "previous":
                 self.complete(plan)
         done = []
-        for server, what, members in groups:
-            self.carry_out_group(server, what, members, done)
+        for (server, what, members), seen in zip(groups, ahead):
+            self.carry_out_group(server, what, members, done, seen)
             done.extend(plan.item["name"] for plan in members)
         for plan in arrived:
             plan.result["pruned"] = _prune.prune(plan.slot, self.keep, plan.previous)
 
-    def carry_out_group(self, server, what, members, done):
-        items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
+    @staticmethod
+    def look_ahead(server, what, members):
+        """What the ports serve before anything is written; a server that is stopped or misconfigured ends the run here.
+
+        None where there is no telling yet: what was made by hand becomes live first.
+        """
+        if what != "swap" or any(plan.adopt is not None for plan in members):
+            return None
+        return _swap.before_flip(_swap_items(members), server)
+
+    def carry_out_group(self, server, what, members, done, seen):
+        items = _swap_items(members)
         try:
             if what == "swap":
-                _swap.swap(items, server, self.wait)
+                _swap.swap(items, server, self.wait, seen)
             else:
                 _swap.repair(items, server, self.wait)
         except UpkiError as error:
@@ -350,9 +361,7 @@ class Job(object):
     def rehearse(self, groups):
         """Check mode: everything of the real run that changes nothing."""
         for server, what, members in groups:
-            if what == "swap":
-                items = [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
-                _swap.before_flip(items, server)
+            self.look_ahead(server, what, members)
 
 
 NO_REQUEST = "There is neither a certificate nor a request for this name on the host."
@@ -428,6 +437,10 @@ def _standing(generation):
     if certificate is None:
         return None
     return Candidate(certificate, generation.chain(), generation.file("certificate.pem"), None, [])
+
+
+def _swap_items(members):
+    return [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
 
 
 def _swap_item(item, slot, generation, chosen):

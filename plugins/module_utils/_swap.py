@@ -212,10 +212,14 @@ def before_flip(items, server):
     return seen
 
 
-def swap(items, server, wait=WAIT):
-    """Make the items' generations live, together. items share one server (None: only the flip)."""
+def swap(items, server, wait=WAIT, seen=None):
+    """Make the items' generations live, together. items share one server (None: only the flip).
+
+    seen: what before_flip found, where it was called already.
+    """
     with undisturbed():
-        seen = before_flip(items, server)
+        if seen is None:
+            seen = before_flip(items, server)
         flipped, undos = [], []
         try:
             for item in items:
