@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.campus.upki.tests.lab import lab as tool
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 
-# Apart from the hosts of `make lab-up`, which stay as they are.
-WORK = tool.WORK / "tests"
+# Apart from the hosts of `make lab-up`, which stay as they are; a lab for each of pytest-xdist's workers.
+WORK = tool.WORK / f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 Start = Callable[..., Controller]
 
 
@@ -21,6 +23,7 @@ def lab() -> Iterator[tool.Lab]:
     """An empty lab; everything in it is taken away at the end."""
     if reason := tool.missing():
         pytest.skip(reason)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated"))
     with tool.only_one(WORK):
         made = tool.Lab(WORK)
         made.down()  # what a killed run left

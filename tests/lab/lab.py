@@ -537,7 +537,9 @@ def check(_lab: Lab) -> None:
 
 def down(lab: Lab) -> None:
     lab.down()
-    Lab(WORK / "tests").down()  # what a killed test run left
+    for folder in WORK.glob("tests-*"):  # what a killed test run left
+        with only_one(folder):
+            Lab(folder).down()
 
 
 def main(arguments: list[str]) -> int:

@@ -74,7 +74,7 @@ def test_renewal_is_presented_by_every_service(story: tuple[Controller, Issuer])
             "starttls": protocol,
             "public_endpoint": f"{MAIL.fqdn}:{port}",
         }
-        for name, (server, endpoint, _) in SERVICES.items()
+        for name, (server, endpoint, protocol) in SERVICES.items()
         for port in [endpoint.rpartition(":")[2]]
     ]
     fleet.set_host(MAIL, upki_certificates=rows)
