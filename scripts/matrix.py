@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 
-import gates
+import running
 import tree
 
 # Python: (cryptography, the newest pytest of that Python). The pairs of the distributions that are in use.
@@ -36,6 +36,8 @@ CONTROLLERS = {
     "2.21.5": ([(3, 14), (3, 13), (3, 12)], (3, 9)),
 }
 
+OLDEST_CORE = next(iter(CONTROLLERS))
+
 
 def dotted(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
@@ -43,18 +45,18 @@ def dotted(version: tuple[int, int]) -> str:
 
 def host(version: tuple[int, int]) -> pathlib.Path:
     cryptography, pytest = HOSTS[version]
-    return gates.environment(version, "pair", [f"cryptography=={cryptography}", f"pytest=={pytest}"])
+    return running.environment(version, "pair", [f"cryptography=={cryptography}", f"pytest=={pytest}"])
 
 
-def unit(version: tuple[int, int]) -> gates.Result:
-    return gates.tested(host(version), gates.host_tests(), f"matrix-unit-{dotted(version)}")
+def unit(version: tuple[int, int]) -> running.Result:
+    return running.tested(host(version), running.host_tests(), f"matrix-unit-{dotted(version)}")
 
 
 def controller(core: str) -> pathlib.Path | None:
     """The ansible program of that ansible-core, or None where the machine has no Python for it."""
     for version in CONTROLLERS[core][0]:
-        if version in gates.interpreters():
-            python = gates.environment(version, f"core-{core}", [f"ansible-core=={core}", "jmespath==1.1.0"])
+        if version in running.interpreters():
+            python = running.environment(version, f"core-{core}", [f"ansible-core=={core}", "jmespath==1.1.0"])
             return python.with_name("ansible")
     return None
 
@@ -83,35 +85,40 @@ def request(ansible: pathlib.Path, python: pathlib.Path, store: pathlib.Path) ->
     return result
 
 
-def manages(core: str, version: tuple[int, int]) -> gates.Result:
+def manages(ansible: pathlib.Path, version: tuple[int, int]) -> running.Result:
     """That controller asks for a certificate on that host, twice."""
-    ansible = controller(core)
-    if ansible is None:
-        return gates.skipped(f"no Python for ansible-core {core}: {', '.join(map(dotted, CONTROLLERS[core][0]))}")
-    store = gates.WORK / "tmp" / f"matrix-{core}-{dotted(version)}"
+    store = running.WORK / "tmp" / f"matrix-{ansible.parent.parent.name}-{dotted(version)}"
     shutil.rmtree(store, ignore_errors=True)
     changes = [request(ansible, host(version), store)["changed"] for _run in range(2)]
     if changes != [True, False]:
         raise RuntimeError(f"campus.upki.request should change something once, and said {changes}")
-    return gates.Result(passed=1)
+    return running.Result(passed=1)
+
+
+def pair(core: str, version: tuple[int, int]) -> running.Result:
+    """One field of the matrix."""
+    ansible = controller(core)
+    if ansible is None:
+        return running.skipped(f"no Python for ansible-core {core}: {', '.join(map(dotted, CONTROLLERS[core][0]))}")
+    return manages(ansible, version)
 
 
 def main() -> int:
-    gates.prepare()
+    running.prepare()
     results = {}
     for version in HOSTS:
         name = f"Python {dotted(version)}, cryptography {HOSTS[version][0]}"
-        if version in gates.interpreters():
-            results[name] = gates.shown(f"unit tests: {name}", functools.partial(unit, version))
+        if version in running.interpreters():
+            results[name] = running.shown(f"unit tests: {name}", functools.partial(unit, version))
         else:
             reason = f"no Python {dotted(version)} found on PATH or under pyenv"
-            results[name] = gates.shown(f"unit tests: {name}", functools.partial(gates.skipped, reason))
+            results[name] = running.shown(f"unit tests: {name}", functools.partial(running.skipped, reason))
     for core, (_pythons, oldest) in CONTROLLERS.items():
         for version in HOSTS:
-            if version >= oldest and version in gates.interpreters():
+            if version >= oldest and version in running.interpreters():
                 name = f"ansible-core {core} on Python {dotted(version)}"
-                results[name] = gates.shown(name, functools.partial(manages, core, version))
-    return gates.summary(results)
+                results[name] = running.shown(name, functools.partial(pair, core, version))
+    return running.summary(results)
 
 
 if __name__ == "__main__":
