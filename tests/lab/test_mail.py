@@ -36,9 +36,10 @@ olcTLSCertificateFile: $(live ldap)/fullchain.pem
 add: olcTLSCertificateKeyFile
 olcTLSCertificateKeyFile: $(live ldap)/key.pem
 END
+systemctl stop slapd
 slapmodify -n 0 -F /etc/ldap/slapd.d -l /root/tls.ldif
 chown -R openldap: /etc/ldap/slapd.d
-systemctl start postfix dovecot slapd
+systemctl restart postfix dovecot slapd
 """
 
 
@@ -106,6 +107,7 @@ def presented(fleet: Controller, name: str) -> int:
         if "-----END CERTIFICATE-----" in done.stdout or time.monotonic() > end:
             break
         time.sleep(0.3)
+    assert "-----END CERTIFICATE-----" in done.stdout, f"{name}: {done.stdout}{done.stderr}"
     assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
     start, stop = (done.stdout.index(f"-----{word} CERTIFICATE-----") for word in ("BEGIN", "END"))
     return int(_x509.certificates_from_pem(done.stdout[start : stop + 26])[0].serial_number)
