@@ -88,6 +88,7 @@ def _live(generation, now):
         key_type=_x509.key_type(public_key),
         sha256=_x509.sha256(certificate),
         spki_sha256=_x509.spki_sha256(public_key),
+        replaces=_replaced(generation.meta.get("replaces"), now),
         chain=[
             {
                 "subject": _x509.name_text(issuer.subject),
@@ -98,6 +99,15 @@ def _live(generation, now):
         ],
     )
     return row
+
+
+def _replaced(before, now):
+    """The certificate that this one took the place of, as its request noted it, with the days that it still has."""
+    if not isinstance(before, dict) or not before.get("serial"):
+        return None
+    row = {key: before.get(key) for key in ("serial", "not_after", "generation", "source")}
+    end = _validity.parse_iso(row["not_after"])
+    return dict(row, days_left=None if end is None else _validity.days_between(now, end))
 
 
 def _pending(generation, now):
@@ -129,6 +139,7 @@ def _generation(slot, generation, now, problems):
         "age_days": None if created is None else _validity.days_between(_validity.moment(created), now),
         "kind": (generation.meta.get("record") or {}).get("kind"),
         "key": generation.has("key.pem"),
+        "spki_sha256": None,
         "serial": None,
         "not_before": None,
         "not_after": None,
@@ -141,7 +152,9 @@ def _generation(slot, generation, now, problems):
         if not any(generation.path in problem["message"] for problem in problems):
             problems.append({"code": "generation_broken", "message": message, "fix": error.fix})
         return row
-    return dict(row, **_dates(certificate, now)) if certificate is not None else row
+    if certificate is None:
+        return row
+    return dict(row, spki_sha256=_x509.spki_sha256(certificate.public_key()), **_dates(certificate, now))
 
 
 def _role(slot, generation):

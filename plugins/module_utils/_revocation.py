@@ -6,13 +6,15 @@ A verdict is (status, text): status `good`, `revoked` or `unknown`. The judging 
 """
 
 import threading
-import urllib.request
+import urllib.parse
 
 from ansible_collections.campus.upki.plugins.module_utils import _cards, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 
 LARGEST = 32 * 1024 * 1024  # bytes of a CRL; those of large public CAs have some megabytes
+REDIRECTIONS = (301, 302, 303, 307, 308)
+MAX_REDIRECTIONS = 3
 
 
 def judge_crls(certificate, issuer, crls, now):
@@ -72,10 +74,14 @@ def judge_ocsp(certificate, issuer, data, now):
 
 
 class Network(object):
-    """Fetches over HTTP, each CRL once a run, bounded in time and size."""
+    """Fetches over HTTP, each CRL once a run, bounded in time and size.
 
-    def __init__(self, timeout):
+    opener: ansible.module_utils.urls.open_url, which knows the host's proxies, or a function with its arguments.
+    """
+
+    def __init__(self, timeout, opener):
         self.timeout = timeout
+        self.opener = opener
         self._kept = {}
         self._locks = {}
         self._lock = threading.Lock()
@@ -86,26 +92,51 @@ class Network(object):
             lock = self._locks.setdefault(url, threading.Lock())
         with lock:
             if url not in self._kept:
-                self._kept[url] = self._fetch(urllib.request.Request(url), url)
+                self._kept[url] = self._within_time(url)
             return self._kept[url]
 
     def ocsp(self, url, request):
         """(bytes, '') or (None, why not)."""
-        headers = {"Content-Type": "application/ocsp-request"}
-        return self._fetch(urllib.request.Request(url, data=request, headers=headers), url)
+        return self._within_time(url, data=request, headers={"Content-Type": "application/ocsp-request"})
 
-    def _fetch(self, request, url):
-        if not url.lower().startswith(("http://", "https://")):
-            return None, "{0} is no http address".format(url)
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                data = answer.read(LARGEST + 1)
-        except (OSError, ValueError) as error:  # urllib's and http.client's errors are OSErrors, or nearly all
-            text = error if hasattr(error, "code") else getattr(error, "reason", None) or error
-            return None, "{0}: {1}".format(url, text)
-        except Exception as error:  # http.client.HTTPException: a peer that does not speak HTTP
-            return None, "{0}: {1}".format(url, type(error).__name__)
-        return (None, "{0} gives more than {1} bytes".format(url, LARGEST)) if len(data) > LARGEST else (data, "")
+    def _within_time(self, url, **more):
+        """The opener's timeout is one for each packet; a server that trickles is given up after twice that."""
+        found = []
+        worker = threading.Thread(target=lambda: found.append(self._fetch(url, **more)), daemon=True)
+        worker.start()
+        worker.join(2 * self.timeout)
+        return found[0] if found else (None, "{0}: no complete answer in time".format(url))
+
+    def _fetch(self, url, **more):
+        """Redirections are followed by hand, because a certificate's address may lead to http and https only."""
+        place = url
+        for _step in range(MAX_REDIRECTIONS + 1):
+            if not place.lower().startswith(("http://", "https://")):
+                return None, "{0} is no http address".format(place)
+            try:
+                with self.opener(place, timeout=self.timeout, follow_redirects="none", **more) as answer:
+                    data = answer.read(LARGEST + 1)
+            except Exception as error:  # OSErrors, http.client's own, and Ansible's
+                place = _moved(place, error, more)
+                if place is None:
+                    return None, "{0}: {1}".format(url, _words(error))
+                continue
+            return (None, "{0} gives more than {1} bytes".format(url, LARGEST)) if len(data) > LARGEST else (data, "")
+        return None, "{0}: more than {1} redirections".format(url, MAX_REDIRECTIONS)
+
+
+def _moved(place, error, more):
+    """The address that a redirection leads to; None for any other error, and for a request with a body."""
+    headers = getattr(error, "headers", None)
+    if getattr(error, "code", None) not in REDIRECTIONS or not headers or more:
+        return None
+    return urllib.parse.urljoin(place, headers.get("Location") or "")
+
+
+def _words(error):
+    if hasattr(error, "code") or isinstance(error, ValueError):
+        return error
+    return getattr(error, "reason", None) or str(error) or type(error).__name__
 
 
 # --- both together -------------------------------------------------------------------------------------------

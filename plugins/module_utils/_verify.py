@@ -206,9 +206,9 @@ def each_address(endpoints):
     return found
 
 
-def run(endpoints, trust, around, timeout, parallel, revocation="none"):
-    """The results of all endpoints, in their order."""
-    network = _revocation.Network(timeout)
+def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=None):
+    """The results of all endpoints, in their order. opener: see _revocation.Network; needed for revocation only."""
+    network = _revocation.Network(timeout, opener)
 
     def look(endpoint):
         seen = _tls.probe(endpoint, trust, timeout)
@@ -304,7 +304,8 @@ def _replaced(certificate, live):
     rows = [row for row in certificate.get("generations") or [] if row.get("role") == "old" and row.get("serial")]
     rows = [row for row in rows if (row.get("days_left") or 0) >= 0 and row["serial"] != live.get("serial")]
     before = live.get("replaces") or {}
-    if before.get("serial") and before["serial"] not in [row["serial"] for row in rows]:
+    ended = before.get("days_left") is not None and before["days_left"] < 0
+    if before.get("serial") and not ended and before["serial"] not in [row["serial"] for row in rows]:
         rows.append(before)
     return rows
 

@@ -127,6 +127,12 @@ certificates:
           description: SHA-256 of its public key (SubjectPublicKeyInfo), in hexadecimal.
           type: str
           returned: always
+        replaces:
+          description:
+            - The certificate that it took the place of, in the store or before - C(serial), C(not_after),
+              C(generation) and C(source) as its request noted them, and C(days_left). Null where there was none.
+          type: dict
+          returned: always
         chain:
           description: The intermediates that are served after it, each with C(subject), C(sha256) and C(not_after).
           type: list
@@ -190,7 +196,8 @@ certificates:
       description:
         - All generations, oldest first, each with C(generation), C(role) (V(live), V(pending), V(cancelled), V(old),
           V(unused), or V(orphan) for a request of an interrupted run), C(created), C(age_days), C(kind), C(key)
-          (whether the key is there), C(serial), C(not_before), C(not_after) and C(days_left).
+          (whether the key is there), and of its certificate C(spki_sha256), C(serial), C(not_before), C(not_after) and
+          C(days_left), null while it has none.
       type: list
       elements: dict
       returned: always

@@ -376,6 +376,7 @@ query_result:
 import datetime
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
 from ansible_collections.campus.upki.plugins.module_utils import _files, _reports, _requirements, _tls, _verify
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import count, reaches
@@ -457,7 +458,9 @@ def look(params, now):
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
     around = _verify.surroundings(trust, params["intermediates"], now, warn_before)
-    results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"])
+    results = _verify.run(
+        endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"], open_url
+    )
     return results + _files.run(params["files"] or [], around)
 
 

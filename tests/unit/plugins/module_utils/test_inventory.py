@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What info shows."""
 
+import json
 import os
 
 import pytest
@@ -92,6 +93,39 @@ def test_its_chain(store):
             "not_after": "2027-05-29T00:00:00Z",
         }
     ]
+
+
+def test_what_the_live_certificate_replaced(store):
+    outside = certificate(_x509.generate_key("p384").public_key(), serial=4711)
+    run(store, now=DUE, adopt=lambda _wanted: _adopt.facts(outside, "/etc/ssl/a.pem"))
+    make_live(store)
+    found = entry(store)["live"]["replaces"]
+    assert (found["serial"], found["not_after"], found["days_left"]) == ("4711", "2027-05-29T00:00:00Z", 188)
+    assert (found["generation"], found["source"]) == (None, "/etc/ssl/a.pem")
+    assert entry(store, NOW + 200 * DAY)["live"]["replaces"]["days_left"] == -12
+
+
+@pytest.mark.parametrize("before", [None, "junk", {}, {"serial": None}])
+def test_a_certificate_that_replaced_nothing(store, before):
+    live = live_store(store)
+    assert entry(store)["live"]["replaces"] is None
+    meta = dict(live.meta, replaces=before)
+    with open(live.file("request.json"), "w") as stream:
+        json.dump(meta, stream)
+    assert entry(store)["live"]["replaces"] is None
+
+
+def test_the_end_of_what_was_replaced_may_be_unknown(store):
+    live = live_store(store)
+    with open(live.file("request.json"), "w") as stream:
+        json.dump(dict(live.meta, replaces={"serial": "1", "not_after": "soon"}), stream)
+    assert entry(store)["live"]["replaces"]["days_left"] is None
+
+
+def test_keys_of_generations(store):
+    live = live_store(store)
+    run(store, now=DUE)
+    assert [one["spki_sha256"] for one in entry(store, DUE)["generations"]] == [live.spki_sha256(), None]
 
 
 def test_the_pending_request(store):

@@ -9,6 +9,9 @@ import json
 import lzma
 import pathlib
 import threading
+import time
+import urllib.error
+import urllib.request
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _cards, _revocation, _x509
@@ -180,7 +183,7 @@ def test_an_ocsp_answer_that_says_nothing_is_never_taken_for_good(data, word):
 
 @contextlib.contextmanager
 def web(pages):
-    """(address, paths asked for) of an HTTP server on loopback; POST and GET alike give pages[path]."""
+    """(address, paths asked for) of an HTTP server on loopback; POST and GET alike give pages[path]; text is where it moved to."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -188,7 +191,11 @@ def web(pages):
             asked.append(self.path)
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body = pages.get(self.path)
-            self.send_response(404 if body is None else 200)
+            moved = isinstance(body, str)
+            self.send_response(301 if moved else 404 if body is None else 200)
+            if moved:
+                self.send_header("Location", body)
+                body = None
             self.end_headers()
             self.wfile.write(body or b"")
 
@@ -229,9 +236,25 @@ def named(base, crl_path="/crl", ocsp_path="/ocsp"):
     return builder.sign(SUB.key, hashes.SHA256(), default_backend())
 
 
+class Unredirected(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments):
+        return None
+
+
+def opener(url, data=None, headers=None, timeout=None, follow_redirects=None):
+    """Ansible's open_url in the small: these tests also run where Ansible is not installed."""
+    assert follow_redirects == "none"
+    request = urllib.request.Request(url, data=data, headers=headers or {})
+    return urllib.request.build_opener(Unredirected).open(request, timeout=timeout)
+
+
+def new_network(seconds=3):
+    return _revocation.Network(seconds, opener)
+
+
 def found(leaf, mode, network=None):
     pairs = [(_cards.card(leaf), _cards.card(SUB.certificate))]
-    rows = _revocation.check(pairs, mode, network or _revocation.Network(3), pki.NOW)
+    rows = _revocation.check(pairs, mode, network or new_network(), pki.NOW)
     return [(row["code"], row["message"]) for row in rows]
 
 
@@ -276,7 +299,7 @@ def test_certificates_that_name_nothing_and_other_schemes():
 
 def test_a_crl_is_fetched_once():
     with web({"/crl": crl()}) as (base, asked):
-        network = _revocation.Network(3)
+        network = new_network()
         for _time in range(3):
             assert found(named(base), "crl", network) == []
     assert asked == ["/crl"]
@@ -288,6 +311,48 @@ def test_a_server_that_speaks_no_http():
     assert code == "revocation_unknown"
 
 
+def test_ansible_s_own_client_can_be_the_opener():
+    urls = pytest.importorskip("ansible.module_utils.urls", reason="ansible-core is not installed for this Python")
+    pages = {"/moved": "/crl"}
+    with web(pages) as (base, asked):
+        leaf = named(base, "/moved")
+        pages.update({"/crl": crl(serials=[77]), "/ocsp": answer(leaf)})
+        network = _revocation.Network(3, urls.open_url)
+        assert [code for code, _message in found(leaf, "crl", network)] == ["revoked"]
+        assert found(leaf, "ocsp", network) == []
+        assert "404" in found(named(base, "/none"), "crl", network)[0][1]
+    assert asked == ["/moved", "/crl", "/ocsp", "/none"]
+
+
+@pytest.mark.parametrize(
+    "target, word",
+    [("ftp://127.0.0.1/x", "no http address"), ("file:///etc/passwd", "no http address"), ("/moved", "redirections")],
+)
+def test_redirections_lead_to_http_only_and_end(target, word):
+    with web({"/moved": target}) as (base, asked):
+        ((code, message),) = found(named(base, "/moved"), "crl")
+    assert code == "revocation_unknown" and word in message and len(asked) <= 4
+
+
+def test_a_moved_crl_is_found_and_a_moved_responder_is_not_followed():
+    with web({"/moved": "/crl", "/crl": crl()}) as (base, _asked):
+        assert found(named(base, "/moved", "/moved"), "crl") == []
+        assert "301" in found(named(base, "/moved", "/moved"), "ocsp")[0][1]
+
+
+def test_a_server_that_trickles_is_given_up():
+    def drip(connection):
+        connection.recv(4096)
+        for _byte in range(100):
+            connection.sendall(b"H")
+            time.sleep(0.05)
+
+    with tls_zoo.listening(drip) as port:
+        begun = time.time()
+        ((code, message),) = found(named("http://127.0.0.1:{0}".format(port)), "crl", new_network(0.2))
+    assert code == "revocation_unknown" and "in time" in message and time.time() - begun < 3
+
+
 def test_a_crl_without_end_is_cut_off(monkeypatch):
     monkeypatch.setattr(_revocation, "LARGEST", 100)
     with web({"/crl": b"0" * 1000}) as (base, _asked):
@@ -296,7 +361,7 @@ def test_a_crl_without_end_is_cut_off(monkeypatch):
 
 def test_intermediates_are_looked_up_in_crls_only():
     with web({}) as (base, asked):
-        network = _revocation.Network(3)
+        network = new_network()
         card = dict(_cards.card(named(base)), ca=True)
         _revocation.check([(card, _cards.card(SUB.certificate))], "ocsp", network, pki.NOW)
     assert asked == ["/crl"]

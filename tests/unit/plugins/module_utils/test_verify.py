@@ -267,9 +267,10 @@ def test_a_certificate_from_before_the_store_is_told_too():
         stored(dict(OLD, role="unused", serial=None)),
         stored(dict(OLD, role="live")),
         stored(OLD, sha256="cd" * 32),
+        stored(replaces={"serial": "7", "not_after": "2026-11-01T00:00:00Z", "days_left": -21}),
         [{"name": "a.example", "live": None, "generations": [OLD]}],
     ],
-    ids=["no store", "first", "ended", "unused", "live", "not served yet", "not live"],
+    ids=["no store", "first", "ended", "unused", "live", "not served yet", "replaced ended", "not live"],
 )
 def test_nothing_remains(expected):
     assert _verify.next_steps(SERVED, expected) == []
