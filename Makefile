@@ -19,7 +19,7 @@ export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test matrix unit gate install format clean lab-up lab-shell lab-test lab-down
+.PHONY: help demo test matrix bench unit gate install format clean lab-up lab-shell lab-test lab-down
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -32,6 +32,9 @@ test: install .venv/test.stamp .work/system.stamp ## all tests and gates
 
 matrix: install .venv/test.stamp ## every supported Python, cryptography and ansible-core that this machine has
 	@.venv/bin/python scripts/matrix.py
+
+bench: install .venv/test.stamp ## measure; one of them: make bench BENCH=tsv
+	@.venv/bin/python scripts/bench.py $(BENCH)
 
 unit: .venv/test.stamp ## unit tests only; one file: make unit TEST=tests/unit/plugins/module_utils/test_x509.py
 	@.venv/bin/python scripts/gates.py --only unit $(TEST)
