@@ -15,24 +15,54 @@ from ansible_collections.campus.upki.plugins.module_utils._findings import findi
 LARGEST = 32 * 1024 * 1024  # bytes of a CRL; those of large public CAs have some megabytes
 REDIRECTIONS = (301, 302, 303, 307, 308)
 MAX_REDIRECTIONS = 3
+MAX_URLS = 3  # addresses of one certificate that are asked
 
 
 def judge_crls(certificate, issuer, crls, now):
-    """The verdict of the CRLs (bytes) that were found for a certificate."""
-    reasons = []
+    """The verdict of the CRLs (bytes), complete ones and deltas, that were found for a certificate."""
+    reasons, complete, deltas = [], [], []
     for data in crls:
-        status, text = _judge_crl(certificate, issuer, data, now)
+        try:
+            crl = _x509.crl_from_bytes(data)
+        except UpkiError as error:
+            reasons.append(error.message.rstrip("."))
+            continue
+        if _x509.crl_numbers(crl)[1] is None:
+            complete.append(crl)
+        elif crl.issuer == issuer.subject:
+            deltas.append(crl)
+    for crl in complete:
+        status, text = _judge_crl(certificate, issuer, crl, deltas, now)
         if status != "unknown":
             return status, text
         reasons.append(text)
+    if deltas and not complete:
+        reasons.append("the CRL is a delta of another CRL, which was not found")
     return "unknown", "; ".join(reasons) or "no CRL was found"
 
 
-def _judge_crl(certificate, issuer, data, now):
-    try:
-        crl = _x509.crl_from_bytes(data)
-    except UpkiError as error:
-        return "unknown", error.message.rstrip(".")
+def _judge_crl(certificate, issuer, crl, deltas, now):
+    """The verdict of a complete CRL, mended by deltas of it; a delta that cannot be used leaves good unknown."""
+    problem = _unfit(crl, certificate, issuer, now)
+    if problem:
+        return "unknown", problem
+    begun, number = _x509.crl_dates(crl)[0], _x509.crl_numbers(crl)[0]
+    verdict = _listed(crl, certificate) or ("good", "not on the CRL of {0}".format(begun.strftime("%Y-%m-%d")))
+    for delta in sorted(deltas, key=lambda one: _x509.crl_numbers(one)[0] or 0):
+        newer, base = _x509.crl_numbers(delta)
+        if newer is not None and newer <= number:
+            continue  # the complete CRL says it all
+        problem = _unfit(delta, certificate, issuer, now)
+        if not problem and base > number:
+            problem = "it is a delta of the CRL number {0}, but there is number {1}".format(base, number)
+        if problem and verdict[0] == "good":
+            return "unknown", "a delta CRL cannot be used: {0}".format(problem)
+        verdict = verdict if problem else _listed(delta, certificate) or verdict
+    return verdict
+
+
+def _unfit(crl, certificate, issuer, now):
+    """Why a CRL says nothing about a certificate, or ''."""
     begun, ended = _x509.crl_dates(crl)
     for fails, text in (
         (lambda: not _x509.crl_signed_by(crl, issuer), "the CRL is not signed by the certificate's issuer"),
@@ -42,13 +72,20 @@ def _judge_crl(certificate, issuer, data, now):
         (lambda: ended is not None and ended < now, "the CRL has ended on {0}".format(ended)),
     ):
         if fails():
-            return "unknown", text
+            return text
+    return ""
+
+
+def _listed(crl, certificate):
+    """The verdict of a CRL's entry for the certificate, or None where it has none."""
     try:
         entry = _x509.crl_entry(crl, certificate.serial_number)
     except UpkiError as error:
         return "unknown", error.message.rstrip(".")
-    if entry is None or entry[1] == "removeFromCRL":
-        return "good", "not on the CRL of {0}".format(begun.strftime("%Y-%m-%d"))
+    if entry is None:
+        return None
+    if entry[1] == "removeFromCRL":
+        return "good", "taken off the CRL again on {0}".format(entry[0].strftime("%Y-%m-%d"))
     return "revoked", "on {0}, reason {1}, by CRL".format(entry[0].strftime("%Y-%m-%d"), entry[1])
 
 
@@ -168,17 +205,37 @@ def _ask(way, certificate, issuer, network, now):
     if not urls:
         return "unknown", "the certificate names no {0}".format("CRL" if way == "crl" else "OCSP responder")
     problems = []
-    for url in urls[:3]:
-        if way == "crl":
-            data, problem = network.crl(url)
-        else:
-            data, problem = network.ocsp(url, _x509.ocsp_request(certificate, issuer))
-        if data is None:
-            problems.append(problem)
-            continue
-        judge = judge_ocsp if way == "ocsp" else _judge_crl
-        status, text = judge(certificate, issuer, data, now)
+    for url in urls[:MAX_URLS]:
+        ask = _by_crl if way == "crl" else _by_ocsp
+        status, text = ask(url, certificate, issuer, network, now)
         if status != "unknown":
             return status, text
         problems.append(text)
     return "unknown", "; ".join(problems)
+
+
+def _by_ocsp(url, certificate, issuer, network, now):
+    data, problem = network.ocsp(url, _x509.ocsp_request(certificate, issuer))
+    return ("unknown", problem) if data is None else judge_ocsp(certificate, issuer, data, now)
+
+
+def _by_crl(url, certificate, issuer, network, now):
+    """A CRL and the deltas that it, or the certificate, names; a good answer counts only with all it names."""
+    data, problem = network.crl(url)
+    if data is None:
+        return "unknown", problem
+    deltas, missed = _deltas(data, certificate, network)
+    status, text = judge_crls(certificate, issuer, [data] + deltas, now)
+    if status == "good" and missed and not deltas:
+        return "unknown", "its delta CRL is missing, {0}".format("; ".join(missed))
+    return status, text
+
+
+def _deltas(data, certificate, network):
+    """([bytes of delta CRLs], [why others could not be had])."""
+    try:
+        urls = _x509.crl_delta_urls(_x509.crl_from_bytes(data), certificate)
+    except UpkiError:
+        return [], []
+    answers = [network.crl(url) for url in urls[:MAX_URLS]]
+    return [found for found, _problem in answers if found], [problem for found, problem in answers if not found]

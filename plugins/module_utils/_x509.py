@@ -416,10 +416,31 @@ def crl_limits(crl):
         return "its extensions cannot be read ({0})".format(error)
     if "2.5.29.20" not in kinds or kinds["2.5.29.20"]:
         return "its CRL number is absent or marked critical"
-    if "2.5.29.27" in kinds:
-        return "it is a delta of another CRL"
-    others = [oid for oid, critical in kinds.items() if critical and oid != "2.5.29.28"]
+    others = [oid for oid, critical in kinds.items() if critical and oid not in ("2.5.29.27", "2.5.29.28")]
     return "it has an unknown critical extension {0}".format(others[0]) if others else ""
+
+
+def crl_numbers(crl):
+    """(its number, the number of the CRL that it is a delta of or None); what is not there or unreadable is None."""
+    found = []
+    for oid, field in (("2.5.29.20", "crl_number"), ("2.5.29.27", "crl_number")):
+        try:
+            found.append(getattr(crl.extensions.get_extension_for_oid(x509.ObjectIdentifier(oid)).value, field))
+        except (x509.ExtensionNotFound,) + BROKEN:
+            found.append(None)
+    return tuple(found)
+
+
+def crl_delta_urls(crl, certificate):
+    """http addresses of delta CRLs, named by the CRL or by the certificate (freshestCRL, RFC 5280 5.2.6)."""
+    points = []
+    for thing in (crl, certificate):
+        try:
+            points += list(thing.extensions.get_extension_for_oid(x509.ObjectIdentifier("2.5.29.46")).value)
+        except (x509.ExtensionNotFound,) + BROKEN:
+            continue
+    names = [name.value for point in points for name in point.full_name or () if hasattr(name, "value")]
+    return [name for name in names if isinstance(name, str) and name.lower().startswith("http")]
 
 
 def crl_excludes(crl, certificate):
