@@ -282,6 +282,29 @@ FINDINGS = {
             "Let the checking machine reach these addresses over HTTP, and run again; a CA's outage passes.",
         ),
     ),
+    "staple_invalid": _row(
+        "error",
+        "The OCSP answer that the server sends along is stale, of another certificate, or lacks where it is demanded.",
+        "openssl s_client -connect HOST:PORT -servername NAME -status </dev/null",
+        usual=(
+            "{where} staples an OCSP answer that clients refuse: {text}.",
+            "Reload the server, and let it reach the CA's OCSP responder; until then switch stapling off "
+            "('ssl_stapling off;' in nginx, 'SSLUseStapling off' in Apache).",
+        ),
+        missing=(
+            "The certificate '{subject}' demands a stapled OCSP answer (must-staple), but {where} sends none.",
+            "Switch stapling on ('ssl_stapling on;' in nginx, 'SSLUseStapling on' in Apache).",
+        ),
+    ),
+    "staple_unseen": _row(
+        "info",
+        "Whether the server staples an OCSP answer could not be looked at.",
+        "openssl s_client -connect HOST:PORT -servername NAME -status </dev/null",
+        usual=(
+            "Whether {where} staples an OCSP answer was not looked at: {text}.",
+            "Install the program openssl where the check runs; Python cannot show stapled answers.",
+        ),
+    ),
     # --- the chain -------------------------------------------------------------------------------------------
     "chain_unknown": _row(
         "info",

@@ -179,11 +179,15 @@ def _words(error):
 # --- both together -------------------------------------------------------------------------------------------
 
 
-def check(pairs, mode, network, now):
-    """Findings about (certificate card, issuer card) pairs of a chain. mode: crl, ocsp or both."""
+def check(pairs, mode, network, now, stapled=()):
+    """Findings about (certificate card, issuer card) pairs of a chain. mode: crl, ocsp or both.
+
+    stapled: verdicts about the first certificate that the server brought along.
+    """
     findings = []
-    for row, issuer in pairs:
-        verdicts = [_ask(way, row["certificate"], issuer["certificate"], network, now) for way in _ways(mode, row)]
+    for place, (row, issuer) in enumerate(pairs):
+        verdicts = [] if place else list(stapled)
+        verdicts += [_ask(way, row["certificate"], issuer["certificate"], network, now) for way in _ways(mode, row)]
         revoked = [text for status, text in verdicts if status == "revoked"]
         unknown = [text for status, text in verdicts if status == "unknown"]
         if revoked:

@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _lifecycle,
     _match,
     _revocation,
+    _staple,
     _starttls,
     _tls,
     _x509,
@@ -215,7 +216,8 @@ def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=N
         result = _judge.judge(seen, seen, around)
         if revocation != "none" and seen["chain"]:
             pairs = _judge.issued_pairs(seen, around)
-            add(result, _revocation.check(pairs, revocation, network, around.now))
+            findings, stapled = _staple.check(pairs, seen, timeout, around.now)
+            add(result, findings + _revocation.check(pairs, revocation, network, around.now, stapled))
         return result
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:

@@ -482,6 +482,12 @@ def _crl_date(thing, name):
     return None if value is None else value.replace(tzinfo=datetime.timezone.utc)
 
 
+def must_staple(certificate):
+    """True when the certificate demands that an OCSP answer is stapled (TLS feature, RFC 7633)."""
+    feature = _extension(certificate, "TLS_FEATURE")
+    return feature is not None and any(one.name == "status_request" for one in feature)
+
+
 def ocsp_request(certificate, issuer):
     """The DER bytes of an OCSP request; SHA-1 identifies here, it protects nothing (RFC 6960)."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())

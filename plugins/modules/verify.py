@@ -115,6 +115,7 @@ options:
       - Intermediates are always looked up in CRLs. With V(both) one good answer suffices, unless the other says that
         the certificate is revoked.
       - What cannot be learned is RV(results[].findings[].code=revocation_unknown), a warning.
+      - An OCSP answer that the server staples is examined as well, with the program C(openssl) where the module runs.
     type: str
     choices: [none, crl, ocsp, both]
     default: none

@@ -212,7 +212,7 @@ def test_an_ocsp_answer_that_says_nothing_is_never_taken_for_good(data, word):
 
 @contextlib.contextmanager
 def web(pages):
-    """(address, paths asked for) of an HTTP server on loopback. POST and GET give pages[path]; text is where it moved."""
+    """(address, paths asked for) of an HTTP server on loopback. POST and GET give pages[path]; text: it moved there."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
