@@ -7,6 +7,7 @@ Everything is decided before anything changes: one faulty certificate stops all 
 
 import collections
 import datetime
+import os
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _handmade,
@@ -19,7 +20,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _x509,
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.module_utils._store import Store
+from ansible_collections.campus.upki.plugins.module_utils._store import Generation, Store
 
 UTC = datetime.timezone.utc
 DEFAULT_ENDPOINT = "127.0.0.1:443"
@@ -135,7 +136,7 @@ class Job(object):
 
     def refuse_wrong_key(self, item, slot, pending):
         """A certificate for this name that no generation of this host has the key of."""
-        own = {_key_of(generation) for generation in slot.generations()}
+        own = {_key_of(generation) for generation in slot.generations()} | set(_prune.keys(slot))
         for one in self.candidates:
             spki = _x509.spki_sha256(one.certificate.public_key())
             if item["name"] in _preflight.names_of(one.certificate) and spki not in own:
@@ -278,6 +279,8 @@ class Job(object):
         for plan in plans:
             for generation in plan.slot.generations():
                 known[_key_of(generation)] = (plan, generation)
+            for key, identity in _prune.keys(plan.slot).items():
+                known.setdefault(key, (plan, Generation(os.path.join(plan.slot.generations_path, identity))))
         rows = []
         for one in self.candidates:
             if _x509.sha256(one.certificate) in taken and not self._is_live(one, plans):

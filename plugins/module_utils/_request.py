@@ -10,6 +10,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _health,
     _lifecycle,
     _names,
+    _prune,
     _subject,
     _tsv,
     _validity,
@@ -119,10 +120,12 @@ class Request(object):
             raise _troubles(faults)
 
     def _known_keys(self):
-        """{SPKI SHA-256: where} of every generation of every name."""
+        """{SPKI SHA-256: where} of every generation of every name, those that were pruned included."""
         known = {}
         for name in self.store.names():
-            for generation in self.store.certificate(name).generations():
+            slot = self.store.certificate(name)
+            known.update(_prune.keys(slot))
+            for generation in slot.generations():
                 try:
                     known[generation.spki_sha256()] = generation.path
                 except UpkiError:  # a broken old request says nothing; info shows it

@@ -321,6 +321,17 @@ def test_the_previous_requests_certificate_is_listed_and_the_new_one_awaited(hos
     assert [row["reason_code"] for row in result["ignored"]] == ["older"]
 
 
+def test_an_inbox_that_is_never_emptied_stops_nothing_when_generations_were_pruned(host):
+    for _number in range(5):
+        host.issue(host.request())
+        host.run({"name": NAME})
+    assert len(host.store.certificate(NAME).generations()) == 3
+    host.request()
+    result = host.run({"name": NAME})
+    assert only(result)["reason_code"] == "waiting"
+    assert [row["reason_code"] for row in result["ignored"]] == ["older"] * 4 + ["already_live"]
+
+
 def test_the_right_key_under_a_strange_name_is_told(host):
     generation = host.request()
     host.others = [{"file": "inbox/x", "spki_sha256": generation.spki_sha256(), "names": ["else.example.ac.jp"]}]

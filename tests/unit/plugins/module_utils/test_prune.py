@@ -6,7 +6,7 @@ import os
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _prune
-from ansible_collections.campus.upki.plugins.module_utils._store import Store
+from ansible_collections.campus.upki.plugins.module_utils._store import Generation, Store
 
 IDS = ["2026010{0}T000000Z-0000000{0}".format(number) for number in range(1, 8)]
 
@@ -65,3 +65,23 @@ def test_a_killed_removal_is_finished_and_a_half_made_generation_left_alone(slot
 
 def test_nothing_there_is_nothing_to_do(tmp_path):
     assert _prune.prune(Store(str(tmp_path)).certificate("x.example.ac.jp"), 3) == []
+
+
+def test_the_key_of_what_goes_is_remembered_before_it_goes(slot, monkeypatch):
+    link(slot, "live", 6)
+    monkeypatch.setattr(Generation, "spki_sha256", lambda generation: generation.id[-8:] * 8)
+    monkeypatch.setattr(_prune.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        _prune.prune(slot, 3)
+    assert _prune.keys(slot) == {identity[-8:] * 8: identity for identity in IDS[:4]}
+    monkeypatch.undo()
+    monkeypatch.setattr(Generation, "spki_sha256", lambda generation: generation.id[-8:] * 8)
+    _prune.prune(slot, 2)
+    assert _prune.keys(slot) == {identity[-8:] * 8: identity for identity in IDS[:5]}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"one\n", b"a b c\n\n"])
+def test_a_damaged_record_counts_as_none(slot, content):
+    with open(os.path.join(slot.path, _prune.RECORD), "wb") as stream:
+        stream.write(content)
+    assert _prune.keys(slot) == {}

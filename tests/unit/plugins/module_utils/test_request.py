@@ -296,6 +296,20 @@ def test_a_key_that_the_store_knows_is_refused(store, monkeypatch, other, gone):
     assert snapshot(store) == before
 
 
+def test_a_key_equal_to_that_of_a_pruned_generation_is_refused(store, monkeypatch):
+    same = _x509.generate_key("p384")
+    monkeypatch.setattr(_x509, "generate_key", lambda _name: same)
+    folder = os.path.join(store, "b.example.ac.jp")
+    os.makedirs(os.path.join(folder, "generations"))
+    with open(os.path.join(folder, "pruned"), "w") as stream:
+        stream.write("{0} 20200101T000000Z-00000000\n".format(_x509.spki_sha256(same.public_key())))
+    with pytest.raises(UpkiError) as caught:
+        run(store, wanted())
+    assert caught.value.code == "key_reused"
+    assert "20200101T000000Z-00000000" in caught.value.message
+    assert keys(store) == {}
+
+
 def test_the_same_key_twice_in_one_run_is_refused(store, monkeypatch):
     same = _x509.generate_key("p384")
     monkeypatch.setattr(_x509, "generate_key", lambda _name: same)
