@@ -16,6 +16,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _probe,
     _prune,
     _servers,
+    _starttls,
     _swap,
     _x509,
 )
@@ -461,7 +462,6 @@ def _item(entry, table, store):
     if endpoint is None:
         endpoint = DEFAULT_ENDPOINT if server else ""
     address = _probe.parse_endpoint(endpoint) if server and endpoint else None
-    starttls = entry.get("starttls") or (_probe.STARTTLS_PORTS.get(address[1], "") if address else "")
     name = _preflight.plain(entry["name"])
     return {
         "name": name,
@@ -469,7 +469,7 @@ def _item(entry, table, store):
         "server": server,
         "endpoint": endpoint,
         "address": address,
-        "starttls": "" if starttls == "none" else starttls,
+        "starttls": _starttls.of_certificate(entry.get("starttls"), address[1]) if address else "",
         "links": _links.checked(entry.get("links") or [], name, store),
         "state": entry.get("state") or "latest",
         "adopt": entry.get("adopt"),

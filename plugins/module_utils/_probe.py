@@ -78,8 +78,3 @@ def _problem(error):
         if isinstance(error, kind):
             return word
     return "unreachable"
-
-
-# Ports that speak plain text first, by their registered meaning (IANA); any other is TLS from the first byte.
-STARTTLS_PORTS = {port: protocol for protocol, port in _starttls.PORTS.items()}
-STARTTLS_PORTS[587] = "smtp"  # submission

@@ -173,3 +173,13 @@ def _xmpp(talk, server_name):
 
 OTHERS = {"ldap": _ldap, "postgres": _postgres, "mysql": _mysql, "xmpp": _xmpp}
 PORTS = dict({name: row["port"] for name, row in LINES.items()}, ldap=389, postgres=5432, mysql=3306, xmpp=5222)
+# Ports that speak plain text first, by their registered meaning (IANA); any other is TLS from the first byte.
+PROTOCOLS = {port: name for name, port in PORTS.items()}
+PROTOCOLS[587] = "smtp"  # submission
+
+
+def of_certificate(starttls, port):
+    """The protocol to speak for a certificate's endpoint: as given, else the port's usual one; '' for plain TLS."""
+    if starttls == "none":
+        return ""
+    return starttls or PROTOCOLS.get(port, "")

@@ -9,6 +9,7 @@ import re
 from ansible_collections.campus.upki.plugins.module_utils import (
     _cards,
     _compare,
+    _dns,
     _judge,
     _lifecycle,
     _match,
@@ -107,7 +108,7 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
                 "host": host,
                 "port": port,
                 "server_name": name,
-                "starttls": certificate.get("starttls"),
+                "starttls": _starttls.of_certificate(certificate.get("starttls"), port),
                 "dns_names": certificate.get("dns_names") or [],
                 "certificate_sha256": stored.get(name, {}).get("sha256"),
             }
@@ -207,8 +208,11 @@ def each_address(endpoints):
     return found
 
 
-def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=None):
-    """The results of all endpoints, in their order. opener: see _revocation.Network; needed for revocation only."""
+def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=None, dns=None):
+    """The results of all endpoints, in their order.
+
+    opener: see _revocation.Network, needed for revocation only. dns: arguments of _dns.check, None for no questions.
+    """
     network = _revocation.Network(timeout, opener)
 
     def look(endpoint):
@@ -218,6 +222,8 @@ def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=N
             pairs = _judge.issued_pairs(seen, around)
             findings, stapled = _staple.check(pairs, seen, timeout, around.now)
             add(result, findings + _revocation.check(pairs, revocation, network, around.now, stapled))
+        if dns is not None and result["certificate"]:
+            add(result, _dns.check(seen, _judge.issued_pairs(seen, around), **dns))
         return result
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:

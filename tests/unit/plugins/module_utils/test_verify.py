@@ -97,6 +97,16 @@ def test_endpoints_of_certificates():
     assert rows_of(certificates, "by_name")[1] == ("b.example", 8443, "b.example", None)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "starttls", "spoken"),
+    [("a:25", None, "smtp"), ("a:587", None, "smtp"), ("a:389", None, "ldap"), ("a:25", "none", ""), ("a", None, ""),
+     ("a:8443", None, ""), ("a:8143", "imap", "imap")],
+)  # fmt: skip
+def test_the_port_says_which_words_come_before_tls(endpoint, starttls, spoken):
+    certificate = {"name": "a.example", "endpoint": endpoint, "starttls": starttls}
+    assert _verify.endpoints_of_certificates([certificate], "as_written")[0]["starttls"] == spoken
+
+
 def test_the_store_s_live_certificate_is_expected():
     stored = [{"name": "a.example", "live": {"sha256": "ab" * 32}}, {"name": "b.example", "live": None}]
     found = rows_of([{"name": "a.example"}, {"name": "b.example"}], "as_written", stored)
