@@ -364,6 +364,10 @@ class Lab:
         row = self.state["pids"].get(name)
         return isinstance(row, list) and row[1] is not None and started(row[0]) == row[1]
 
+    def running_root(self, name: str) -> pathlib.Path:
+        """The file system of a running host with what is mounted in it, such as its /tmp."""
+        return pathlib.Path(f"/proc/{children(self.state['pids'][name][0])[0]}/root")
+
     def power_cut(self, name: str) -> None:
         """End a host as a power cut does: no process gets a word."""
         row = self.state["pids"].get(name)

@@ -62,14 +62,31 @@ def test_no_trace_of_a_key_outside_the_store(start: Start, pipelining: bool) -> 
     assert len(canaries) > 6 * 10
     for text in outputs:
         assert "task path" in text  # it was loud indeed
-    haystacks: dict[str, bytes] = {"output": "\n".join(outputs).encode(), "processes": b"\n".join(processes)}
-    for folder in (fleet.path, *(fleet.lab.folder(host.name) / "upper" for host in fleet.hosts)):
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink() and path.name != "key.pem":
-                haystacks[str(path)] = path.read_bytes()
-    assert str(log) in haystacks
-    for canary in canaries:
-        assert not [place for place, data in haystacks.items() if canary in data]
+    spoken = {"output": "\n".join(outputs).encode(), "processes": b"\n".join(processes)}
+    written = files(fleet)
+    assert str(log) in written
+    assert not traces({**spoken, **written}, canaries)
+    # The search finds what there is to find.
+    (fleet.lab.running_root(fleet.hosts[0].name) / "tmp" / "left-behind").write_bytes(b"x" + min(canaries) + b"x")
+    assert len(traces(files(fleet), canaries)) == 1
+
+
+def traces(places: dict[str, bytes], canaries: set[bytes]) -> list[str]:
+    return [place for place, data in places.items() if any(canary in data for canary in canaries)]
+
+
+def files(fleet: Controller) -> dict[str, bytes]:
+    """Every file of the operator's directory and of the hosts, memory file systems included, but for the keys."""
+    folders = [fleet.path]
+    for host in fleet.hosts:
+        running = fleet.lab.running_root(host.name)
+        folders += [fleet.lab.folder(host.name) / "upper", running / "tmp", running / "run", running / "dev" / "shm"]
+    return {
+        str(path): path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name != "key.pem"
+    }
 
 
 def keys(fleet: Controller) -> set[bytes]:
