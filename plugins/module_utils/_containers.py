@@ -17,6 +17,11 @@ import re
 import zipfile
 import zlib
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python built without it reads no such archives
+    LZMAError = zlib.error
+
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
@@ -66,6 +71,11 @@ NOTES = {
     "zip_encrypted": (True, "is in a zip archive with a password", "Unpack it and put its content there."),
     "zip_broken": (True, "is a damaged zip archive", "Save it again, or unpack it and put its content there."),
     "too_large": (True, "is larger than any file with certificates", "Put only the certificate there."),
+    "mail_broken": (
+        True,
+        "is a damaged mail",
+        "Save the attachment with the certificate by itself, or open the download URL in a browser.",
+    ),
     "mail": (
         False,
         "is a mail without a certificate in it",
@@ -83,20 +93,23 @@ Note = collections.namedtuple("Note", "code source detail")
 class Contents(object):
     """What a folder or file yielded: certificates [Found], notes [Note]."""
 
-    def __init__(self):
+    def __init__(self, outer=None):
         self.certificates = []
         self.notes = []
-        self._unpacked = 0
-        self._members = 0
+        self._used = outer._used if outer else {"bytes": 0, "members": 0}  # shared by all that one file holds
 
     def note(self, code, source, detail=""):
         self.notes.append(Note(code, source, detail))
 
     def room_for(self, size):
         """Count what is unpacked, so that a small archive cannot fill the memory."""
-        self._unpacked += size
-        self._members += 1
-        return self._unpacked <= MAX_BYTES and self._members <= MAX_MEMBERS
+        self._used["bytes"] += size
+        self._used["members"] += 1
+        return self._used["bytes"] <= MAX_BYTES and self._used["members"] <= MAX_MEMBERS
+
+    def start_file(self):
+        """The limits hold for each file of its own."""
+        self._used.update(bytes=0, members=0)
 
 
 def describe(note):
@@ -149,7 +162,7 @@ def _read_file(path, contents):
         raise UpkiError(
             "path_unreadable", "The file '{0}' cannot be read: {1}.".format(path, os.strerror(error.errno or 0))
         )
-    contents._unpacked = contents._members = 0  # the limits hold for each file of its own
+    contents.start_file()
     read(data, path, contents)
 
 
@@ -207,8 +220,7 @@ def _mostly_text(data):
 
 # --- PEM and other text ------------------------------------------------------------------------------------
 
-BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 #]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL)
-BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 #]+)-----")
+MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 #]+)-----")
 QUOTE = re.compile(r"^[ \t]*(?:[>|][ \t]?)+", re.MULTILINE)
 BASE64 = re.compile(r"^[A-Za-z0-9+/\s]+={0,2}\s*$")
 
@@ -218,15 +230,40 @@ def normalise(text):
     return QUOTE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
+def _split(text):
+    """([(label, body)] of the whole blocks, [label] of those that begin and do not end), in one pass.
+
+    A regular expression from BEGIN to END would search the whole text again for every BEGIN without its END.
+    """
+    marks = list(MARK.finditer(text))
+    ends = {}
+    for mark in reversed(marks):
+        if mark.group(1) == "END":
+            ends.setdefault(mark.group(2), []).append(mark)  # the next one is the last in its list
+    blocks, open_ones, done = [], [], 0
+    for mark in marks:
+        word, label = mark.groups()
+        if word == "END" or mark.start() < done:
+            continue
+        waiting = ends.get(label, [])
+        while waiting and waiting[-1].start() < mark.end():
+            waiting.pop()
+        if waiting:
+            blocks.append((label, text[mark.end() : waiting[-1].start()]))
+            done = waiting[-1].end()
+        else:
+            open_ones.append(label)
+    return blocks, open_ones
+
+
 def _read_text(text, source, contents):
     text = normalise(text)
-    blocks = list(BLOCK.finditer(text))
-    rest = BLOCK.sub("", text)
-    for block in blocks:
-        _read_block(block.group("label").strip(), block.group("body"), source, contents)
-    for label in BEGIN.findall(rest):
-        contents.note("private_key" if "PRIVATE KEY" in label else "truncated", source)
-    if not blocks and not BEGIN.search(rest):
+    blocks, open_ones = _split(text)
+    for label, body in blocks:
+        _read_block(label.strip(), body, source, contents)
+    for cause in sorted({"private_key" if "PRIVATE KEY" in label else "truncated" for label in open_ones}):
+        contents.note(cause, source)
+    if not blocks and not open_ones:
         _read_unarmoured(text, source, contents)
 
 
@@ -337,7 +374,7 @@ def _read_zip(data, source, contents, depth):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
                 _read_member(archive, info, "{0}!{1}".format(source, info.filename), contents, depth)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
         contents.note("zip_broken", source, str(error))
 
 
@@ -373,14 +410,28 @@ def _is_mail(text):
     return fields >= 2
 
 
+def _mail_parts(data):
+    """[(name, bytes)] of a mail's parts; None for a mail on which Python's parser fails."""
+    try:
+        message = email.message_from_bytes(data.lstrip(b"\xef\xbb\xbf"), policy=email.policy.compat32)
+        return [
+            (part.get_filename() or "part {0}".format(number), part.get_payload(decode=True))
+            for number, part in enumerate(message.walk())
+            if not part.is_multipart()
+        ]
+    except Exception:  # RecursionError, ValueError, LookupError …: what it raises differs between versions of Python
+        return None
+
+
 def _read_mail(data, source, contents, depth):
-    message = email.message_from_bytes(data.lstrip(b"\xef\xbb\xbf"), policy=email.policy.compat32)
-    inner = Contents()
-    for number, part in enumerate(message.walk()):
-        payload = None if part.is_multipart() else part.get_payload(decode=True)
+    parts = _mail_parts(data)
+    if parts is None:
+        contents.note("mail_broken", source)
+        return
+    inner = Contents(contents)
+    for name, payload in parts:
         if not payload or not payload.strip():
             continue
-        name = part.get_filename() or "part {0}".format(number)
         if not inner.room_for(len(payload)):
             inner.note("too_large", source)
             break

@@ -10,6 +10,7 @@ import email.mime.text
 import io
 import os
 import random
+import time
 import zipfile
 
 import pytest
@@ -351,4 +352,55 @@ def test_a_zip_whose_content_is_damaged_is_named():
     data = bytearray(zipped(**{"x.cer": DER}))
     start = data.index(b"x.cer") + 5
     data[start : start + 40] = bytes(range(40))
+    assert codes(read(bytes(data))) == ["zip_broken"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["-----BEGIN CERTIFICATE-----\n", "-----BEGIN A-----", "-----BEGIN A-----\n-----END B-----\n", "-----BEGIN "],
+)
+def test_thousands_of_blocks_that_do_not_end_are_read_once(line):
+    started = time.process_time()
+    contents = read((line * 100000).encode("ascii"))
+    assert codes(contents) in (["truncated"], ["text"])
+    assert time.process_time() - started < 10  # 300 kB of this took more than five minutes once
+
+
+def test_a_block_ends_at_the_first_end_of_its_own_kind():
+    inside = PEM.replace("-----END", "-----END X-----\n-----END")
+    assert codes(read(inside.encode("ascii"))) == ["broken"]
+    assert len(found(read((PEM + "-----END CERTIFICATE-----\n" + PEM).encode("ascii")))) == 2
+    assert codes(read(("-----BEGIN CSR-----\n" + PEM).encode("ascii"))) == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: message/rfc822\r\n\r\n" * 5000,
+        b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(3000)),
+    ],
+)
+def test_a_mail_that_breaks_the_parser_is_named(fields):
+    assert codes(read(b"From: a\r\nSubject: b\r\n" + fields + b"\r\nx")) == ["mail_broken"]
+
+
+def test_a_mail_whose_file_name_has_an_absurd_number_ends_in_no_traceback():
+    name = b"Content-Disposition: attachment; filename*" + b"9" * 5000 + b"=x"
+    assert codes(read(b"From: a\r\nSubject: b\r\n" + name + b"\r\n\r\nx"))[0] in ("mail", "mail_broken")
+
+
+def test_mails_inside_archives_inside_mails_share_one_limit():
+    bomb = zipped(zeros=b" " * (_containers.MAX_BYTES // 2))
+    inner = mail(*[attachment(bomb) for _number in range(4)])
+    assert "too_large" in codes(read(inner))
+    assert "too_large" in codes(read(mail(*[attachment(zipped(**{"a.eml": mail(attachment(bomb))})) for _n in range(4)])))
+
+
+def test_an_archive_with_a_damaged_lzma_member_is_named():
+    stream = io.BytesIO()
+    pytest.importorskip("lzma")
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.cer", PEM)
+    data = bytearray(stream.getvalue())
+    data[30 + len("a.cer") + 4] = 255  # the first byte of the compressor's settings
     assert codes(read(bytes(data))) == ["zip_broken"]
