@@ -305,6 +305,37 @@ FINDINGS = {
             "Install the program openssl where the check runs; Python cannot show stapled answers.",
         ),
     ),
+    # --- DNS -----------------------------------------------------------------------------------------------------
+    "caa_forbids": _row(
+        "warning",
+        "A CAA record in DNS forbids the CA to issue the next certificate.",
+        "dig +short CAA DOMAIN   (the nearest domain above the name that has such records counts)",
+        usual=(
+            "The CAA records of '{domain}' ({records}) do not allow '{issuer}' to issue for {names}; the next "
+            "application would be refused.",
+            "Add to DNS: {domain}. CAA 0 issue \"{issuer}\" (for names with a wildcard see issuewild).",
+        ),
+    ),
+    "tlsa_mismatch": _row(
+        "error",
+        "TLSA records exist in DNS, and none fits what is served, so mail servers that use DANE refuse it.",
+        "dig +short TLSA _PORT._tcp.NAME",
+        usual=(
+            "None of the TLSA records of '{owner}' ({records}) fits what is served.",
+            "Add to DNS: {owner}. TLSA 3 1 1 {spki}; at a renewal do this before the new certificate goes live, and "
+            "remove the old record afterwards.",
+        ),
+    ),
+    "dns_unknown": _row(
+        "warning",
+        "What DNS says about the certificate could not be learned.",
+        "dig CAA NAME; dig TLSA _PORT._tcp.NAME",
+        usual=(
+            "DNS gave no answer that could be used ({text}).",
+            "Check the name servers of the domain and the resolver of the checking machine; a CA refuses to issue "
+            "when this question fails.",
+        ),
+    ),
     # --- the chain -------------------------------------------------------------------------------------------
     "chain_unknown": _row(
         "info",

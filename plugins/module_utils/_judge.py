@@ -182,10 +182,11 @@ def _purpose(leaf):
 def _unit(leaf):
     """Source: NII, UPKI certificate issuing service, which kind to apply for after the abolition of OU."""
     unit = _x509.name_value(leaf["certificate"].subject, "OU")
-    return [finding("ou_in_subject", ou=unit)] if unit and _is_upki(leaf) else []
+    return [finding("ou_in_subject", ou=unit)] if unit and is_upki(leaf) else []
 
 
-def _is_upki(leaf):
+def is_upki(leaf):
+    """True for what a CA of UPKI's server certificates issued."""
     return "NII Open Domain CA" in leaf["issuer"]
 
 
@@ -204,7 +205,7 @@ def _strength(row):
 def _lifetime(leaf):
     """Both ends of the validity belong to it, hence the second."""
     span = leaf["not_after"] - leaf["not_before"] + SECOND
-    upki = _is_upki(leaf)
+    upki = is_upki(leaf)
     source = "UPKI" if upki else "CA/Browser Forum"
     issued = day(leaf["not_before"])
     for since, limit in UPKI_LIMITS if upki else FORUM_LIMITS:

@@ -119,6 +119,20 @@ options:
     type: str
     choices: [none, crl, ocsp, both]
     default: none
+  dns:
+    description:
+      - Whether to ask DNS for CAA records, which may forbid the CA to issue the next certificate, and for TLSA records,
+        which must fit what is served.
+      - CAA is looked at for UPKI certificates, and with O(caa_issuer) for all. DNSSEC is not examined.
+      - Needs the Python library dnspython where the module runs.
+    type: bool
+    default: false
+  dns_server:
+    description: Name server for O(dns), V(address) or V(address:port). The default is the system's resolver.
+    type: str
+  caa_issuer:
+    description: The CA's name in CAA records. The default is V(secomtrust.net), which is right for UPKI.
+    type: str
   all_addresses:
     description:
       - Whether each address of a name is looked at, with a result for each. By default the first that answers counts,
@@ -178,6 +192,7 @@ attributes:
 requirements:
   - cryptography >= 3.2
   - jmespath on the controller, for O(query) only
+  - dnspython where the module runs, for O(dns) only
 seealso:
   - module: campus.upki.info
   - module: campus.upki.install
@@ -378,7 +393,14 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.campus.upki.plugins.module_utils import _files, _reports, _requirements, _tls, _verify
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _dns,
+    _files,
+    _reports,
+    _requirements,
+    _tls,
+    _verify,
+)
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import count, reaches
 
@@ -413,6 +435,9 @@ ARGUMENTS = {
     "intermediates": {"type": "list", "elements": "path", "default": []},
     "warn_before": {"type": "str", "default": "1/3"},
     "revocation": {"type": "str", "choices": ["none", "crl", "ocsp", "both"], "default": "none"},
+    "dns": {"type": "bool", "default": False},
+    "dns_server": {"type": "str"},
+    "caa_issuer": {"type": "str"},
     "all_addresses": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 10.0},
     "parallel": {"type": "int", "default": 32},
@@ -459,8 +484,12 @@ def look(params, now):
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
     around = _verify.surroundings(trust, params["intermediates"], now, warn_before)
+    dns = None
+    if params["dns"]:
+        resolver = _dns.Resolver(params["timeout"], params["dns_server"])
+        dns = {"resolver": resolver, "issuer": params["caa_issuer"]}
     results = _verify.run(
-        endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"], open_url
+        endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"], open_url, dns
     )
     return results + _files.run(params["files"] or [], around)
 
