@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
             folders["inbox"],
             folders["intermediates"],
             folders["roots"],
-            datetime.datetime.now(datetime.UTC),
+            datetime.datetime.now(datetime.timezone.utc),
             _fetch.Source() if boolean(arguments.get("download", True), strict=False) else None,
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import pathlib
 import tempfile
@@ -57,7 +58,7 @@ class Source:
         return self.asked[url]
 
     def _get(self, url: str, sha256: str) -> list[Any]:
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        if _scheme(url) not in ("http", "https"):
             self.problems[url] = "only http and https are fetched"
             return []
         kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
@@ -67,8 +68,8 @@ class Source:
                 return found
         try:
             data = self.opener(url)
-        except (OSError, ValueError, UrlConnectionError) as error:
-            self.problems[url] = f"could not be downloaded ({getattr(error, 'reason', None) or error})"
+        except (OSError, ValueError, UrlConnectionError, http.client.HTTPException) as error:
+            self.problems[url] = f"could not be downloaded ({_why(error)})"
             return []
         found = _wanted(data, url, sha256)
         if not found:
@@ -85,6 +86,19 @@ class Source:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
             os.replace(temporary, path)
+
+
+def _scheme(url: str) -> str:
+    """The scheme of an address; '' for what is none. A certificate may name anything."""
+    try:
+        return urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        return ""
+
+
+def _why(error: Exception) -> str:
+    """One line of an error; what a broken server sent is shortened."""
+    return " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())[:200]
 
 
 def _wanted(data: bytes, url: str, sha256: str) -> list[Any]:

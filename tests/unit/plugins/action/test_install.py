@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 from typing import Any
@@ -64,6 +65,11 @@ def test_the_host_gets_its_leaf_with_the_chain_and_of_others_only_the_key_hash(f
     assert other["names"] == [OTHER]
     assert len(other["spki_sha256"]) == 64
     assert [row["reason_code"] for row in result["ignored"]] == ["older", "other_name"]
+
+
+def test_a_controller_with_python_3_10_serves(folders: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(datetime, "UTC", raising=False)  # came with Python 3.11
+    assert len(sent(run(folders, certificates=[{"name": NAME}], **ARGUMENTS)[1])["candidates"]) == 1
 
 
 def test_the_controllers_paths_stay_on_the_controller(folders: pathlib.Path) -> None:

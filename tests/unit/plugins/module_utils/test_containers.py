@@ -393,7 +393,9 @@ def test_mails_inside_archives_inside_mails_share_one_limit():
     bomb = zipped(zeros=b" " * (_containers.MAX_BYTES // 2))
     inner = mail(*[attachment(bomb) for _number in range(4)])
     assert "too_large" in codes(read(inner))
-    assert "too_large" in codes(read(mail(*[attachment(zipped(**{"a.eml": mail(attachment(bomb))})) for _n in range(4)])))
+    assert "too_large" in codes(
+        read(mail(*[attachment(zipped(**{"a.eml": mail(attachment(bomb))})) for _n in range(4)]))
+    )
 
 
 def test_an_archive_with_a_damaged_lzma_member_is_named():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import http.server
 import pathlib
 import threading
@@ -129,6 +130,29 @@ def test_only_web_addresses_are_fetched(tmp_path: pathlib.Path, url: str) -> Non
     assert made.get(url, "") == []
     assert web.requests == []
     assert "http" in made.problems[url]
+
+
+@pytest.mark.parametrize("url", ["http://[ca/x.cer", "http://127.0.0.1:port/x.cer", "http://127.0.0.1/a b.cer"])
+def test_an_address_that_is_none_is_told(tmp_path: pathlib.Path, url: str) -> None:
+    """A certificate may name anything as the place of its issuer."""
+    made = _fetch.Source(cache=tmp_path / "cache")
+    assert made.get(url, "") == []
+    assert made.problems[url]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [http.client.BadStatusLine("x\n" * 500), http.client.IncompleteRead(b""), http.client.LineTooLong("header line")],
+)
+def test_a_broken_server_is_told_in_one_short_line(tmp_path: pathlib.Path, error: Exception) -> None:
+    def opener(_url: str) -> bytes:
+        raise error
+
+    made = _fetch.Source(opener, tmp_path / "cache")
+    assert made.get(URL, "") == []
+    assert "could not be downloaded (" in made.problems[URL]
+    assert len(made.problems[URL].splitlines()) == 1
+    assert len(made.problems[URL]) < 300
 
 
 def test_an_address_is_asked_once_and_a_spoilt_cache_is_replaced(tmp_path: pathlib.Path) -> None:
