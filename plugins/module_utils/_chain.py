@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import _catalogue, _x5
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 MAX_LENGTH = 8  # certificates above the leaf; the service's chains have one or two
+MAX_STEPS = 200  # certificates tried as a next step; CAs that signed each other many times over make endless paths
 WIDE, UNKNOWN, NARROW = range(3)
 
 # certificates: what to serve after the leaf, in order. anchor: {subject, sha256, known}. notices: [{code, message}].
@@ -24,7 +25,7 @@ def build(leaf, candidates, roots, now):
     """The Chain of a leaf. candidates, roots: certificates in any order, of any kind. UpkiError when there is none."""
     pool = _unique(candidates)
     anchors = _unique(roots)
-    paths = sorted(_paths(leaf, [], pool, anchors, now), key=lambda path: path.rank)
+    paths = sorted(_paths(leaf, [], pool, anchors, now, iter(range(MAX_STEPS))), key=lambda path: path.rank)
     if not paths:
         raise _why_none(leaf, pool, anchors, now)
     best = paths[0]
@@ -40,8 +41,11 @@ def _unique(certificates):
 # --- finding paths -----------------------------------------------------------------------------------------
 
 
-def _paths(top, above, pool, anchors, now):
-    """All paths from here upwards. above: certificates chosen so far, from the leaf's issuer to `top`."""
+def _paths(top, above, pool, anchors, now, steps):
+    """All paths from here upwards. above: certificates chosen so far, from the leaf's issuer to `top`.
+
+    steps: iterator that ends when enough has been tried.
+    """
     for anchor in _anchors(top, above, anchors, now):
         yield Path(tuple(above), anchor["result"], anchor["rank"] + (len(above),))
     if len(above) >= MAX_LENGTH:
@@ -49,7 +53,22 @@ def _paths(top, above, pool, anchors, now):
     for issuer in pool:
         if issuer in above or refusal(top, issuer, len(above), now):
             continue
-        yield from _paths(issuer, above + [issuer], pool, anchors, now)
+        if next(steps, None) is None:
+            raise _too_many(top, above)
+        yield from _paths(issuer, above + [issuer], pool, anchors, now, steps)
+
+
+def _too_many(top, above):
+    issuer = _x509.name_text(top.issuer)
+    return UpkiError(
+        "chain_endless",
+        "Above '{0}' lie so many CA certificates that signed each other that no chain can be chosen.".format(
+            _x509.name_text(above[0].issuer if above else top.subject)
+        ),
+        "Take what the CA did not publish out of the inbox and the intermediates folders; look for '{0}'.".format(
+            issuer
+        ),
+    )
 
 
 def names_issuer(certificate, issuer):

@@ -190,6 +190,16 @@ def test_nothing_at_hand_names_the_issuer_and_its_key(lab):
     assert _x509.subject_key_id(lab["inter"].certificate) in error.message
 
 
+def test_cas_that_signed_each_other_many_times_over_are_refused_and_not_tried_for_ever():
+    a, b = pki.CA("Mesh A"), pki.CA("Mesh B")
+    pool = []
+    for number in range(12):  # 12 to the power of 8 paths
+        end = pki.NOW + pki.days(1000 + number)
+        pool += [pki.CA("Mesh A", b, end=end).certificate, pki.CA("Mesh B", a, end=end).certificate]
+    error = fails("chain_endless", a.issue("www.example.ac.jp"), pool, [], pki.NOW)
+    assert "Mesh A" in error.message
+
+
 def test_a_missing_step_above_is_named(lab):
     error = fails("untrusted_chain", lab["leaf"], certificates(lab, "inter"), certificates(lab, "old"), pki.NOW)
     assert "CN=New Root" in error.message
