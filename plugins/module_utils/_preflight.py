@@ -8,6 +8,7 @@ The last check loads the very files with the host's own Python: a server's confi
 
 import datetime
 import os
+import re
 import ssl
 import tempfile
 import warnings
@@ -148,10 +149,17 @@ def load_files(fullchain, key):
     try:
         _context().load_cert_chain(fullchain, key, password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise _load_error(error, bool(asked), key)
+        raise _load_error(error, bool(asked), fullchain, key)
 
 
-def _load_error(error, encrypted, key):
+# What OpenSSL says of a kind of key or signature that it was built without, or that the host's policy forbids.
+NOT_TAKEN = re.compile(
+    r"^(UNKNOWN_CERTIFICATE_TYPE|UNKNOWN_KEY_TYPE|UNKNOWN_GROUP|UNSUPPORTED_\w+|X509_LIB"
+    r"|(EE|CA)_KEY_TOO_SMALL|CA_MD_TOO_WEAK)$"
+)
+
+
+def _load_error(error, encrypted, fullchain, key):
     if encrypted:
         return UpkiError(
             "key_encrypted",
@@ -165,13 +173,32 @@ def _load_error(error, encrypted, key):
             "The private key '{0}' does not belong to the certificate.".format(key),
             "The generation was changed by hand; put its own key back.",
         )
+    if NOT_TAKEN.match(str(reason)):
+        return UpkiError(
+            "key_type_refused",
+            "This host's OpenSSL ({0}) does not take this certificate, whose key is of the type {1}: {2}.".format(
+                ssl.OPENSSL_VERSION, _key_type(fullchain), reason
+            ),
+            "Update OpenSSL or loosen the host's crypto policy, or apply again with another key_type (rsa2048 is taken "
+            "nearly everywhere).",
+        )
     return UpkiError(
         "preflight_failed",
-        "This host's OpenSSL ({0}) cannot load the certificate with '{1}': {2}.".format(
+        "This host's OpenSSL ({0}) cannot load the certificate with the key '{1}': {2}.".format(
             ssl.OPENSSL_VERSION, key, reason
         ),
-        "Look at the key's rights and type; nothing was changed.",
+        "Look whether the file is a whole key in PEM that this user may read.",
     )
+
+
+def _key_type(path):
+    """The type of a certificate's key, for messages."""
+    try:
+        with open(path, "rb") as stream:
+            found = _x509.certificates_from_pem(stream.read().decode("ascii", "replace"))
+        return _x509.key_type(found[0].public_key())
+    except Exception:  # a library that is too old for this key says so in many ways
+        return "unknown"
 
 
 def load(pem, key):

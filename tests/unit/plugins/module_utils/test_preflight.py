@@ -3,11 +3,13 @@
 """What may not go live."""
 
 import os
+import ssl
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _install, _preflight, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki
+from cryptography.hazmat.primitives.asymmetric import x25519
 
 NAME = "www.example.ac.jp"
 ROOT = pki.CA("Preflight Root")
@@ -144,6 +146,45 @@ def test_a_key_with_a_passphrase_is_refused_without_a_prompt(tmp_path, write):
 @pytest.mark.parametrize("data", [b"", b"garbage", pki.key_pem(KEY)[:80]])
 def test_a_key_that_is_none_is_refused(tmp_path, data):
     load_fails("preflight_failed", tmp_path, data)
+
+
+def test_a_kind_of_key_that_this_openssl_does_not_know_is_named(tmp_path):
+    try:
+        leaf = INTER.issue(NAME, x25519.X25519PrivateKey.generate().public_key())
+    except TypeError:
+        pytest.skip("this cryptography cannot make such a certificate")
+    error = load_fails("key_type_refused", tmp_path, pki.key_pem(KEY), pki.pem(leaf))
+    assert "x25519" in error.message
+    assert ssl.OPENSSL_VERSION in error.message
+    assert "key_type" in error.fix
+
+
+def test_a_key_that_the_hosts_policy_forbids_is_named(tmp_path, monkeypatch):
+    real = _preflight._context
+
+    def strict():
+        context = real()
+        context.set_ciphers("ALL:@SECLEVEL=5")
+        return context
+
+    monkeypatch.setattr(_preflight, "_context", strict)
+    error = load_fails("key_type_refused", tmp_path, pki.key_pem(KEY))
+    assert "_KEY_TOO_SMALL" in error.message
+    assert _x509.key_type(KEY.public_key()) in error.message
+
+
+@pytest.mark.parametrize("reason", ["UNKNOWN_GROUP", "UNSUPPORTED_ALGORITHM", "X509_LIB"])
+def test_what_older_openssl_says_of_a_key_it_lacks(tmp_path, monkeypatch, reason):
+    class Lacking(object):
+        def load_cert_chain(self, _fullchain, _key, _password):
+            error = ssl.SSLError(1, "it does not load")
+            error.reason = reason
+            raise error
+
+    monkeypatch.setattr(_preflight, "_context", Lacking)
+    error = load_fails("key_type_refused", tmp_path, pki.key_pem(KEY), "no certificate\n")
+    assert reason in error.message
+    assert "unknown" in error.message
 
 
 def test_a_missing_key_is_refused(tmp_path):
