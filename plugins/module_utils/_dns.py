@@ -13,12 +13,6 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 from ansible_collections.campus.upki.plugins.module_utils._judge import is_upki
 
-try:
-    import dns.exception
-    import dns.resolver
-except ImportError:
-    dns = None
-
 UPKI_ISSUER = "secomtrust.net"  # source: NII, UPKI certificate issuing service, on CAA records
 MAX_NAMES = 100  # names of one certificate whose CAA records are looked up
 CRITICAL = 128
@@ -33,14 +27,9 @@ class Resolver(object):
     """The system's resolver, or the one at 'address' or 'address:port'; each question is asked once a run."""
 
     def __init__(self, timeout, server=None):
-        if dns is None:
-            raise UpkiError(
-                "dnspython_missing",
-                "The option 'dns' needs the Python library dnspython on the machine where the check runs.",
-                "Install it there (python3-dnspython in Debian, python3-dns in Red Hat, or pip install dnspython).",
-            )
+        self._dns = _library()
         self.timeout = timeout
-        self._resolver = _resolver(server)
+        self._resolver = _resolver(self._dns, server)
         self._kept = {}
         self._lock = threading.Lock()
 
@@ -71,13 +60,29 @@ class Resolver(object):
         ask = getattr(self._resolver, "resolve", None) or self._resolver.query  # 2.0 and later, or older
         try:
             return list(ask(name.rstrip(".") + ".", kind, lifetime=self.timeout)), ""
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        except (self._dns.resolver.NXDOMAIN, self._dns.resolver.NoAnswer):
             return [], ""
-        except (dns.exception.DNSException, OSError, ValueError, UnicodeError) as error:
+        except (self._dns.exception.DNSException, OSError, ValueError) as error:
             return [], "{0} of '{1}': {2}".format(kind, name, str(error)[:200] or type(error).__name__)
 
 
-def _resolver(server):
+def _library():
+    """dnspython, imported only when it is wanted."""
+    try:
+        import dns.exception
+        import dns.resolver
+    except Exception as error:  # missing, or made for another Python
+        raise UpkiError(
+            "dnspython_missing",
+            "The option 'dns' needs the Python library dnspython on the machine where the check runs ({0}).".format(
+                error
+            ),
+            "Install it there (python3-dnspython in Debian, python3-dns in Red Hat, or pip install dnspython).",
+        )
+    return dns
+
+
+def _resolver(dns, server):
     if not server:
         try:
             return dns.resolver.Resolver()

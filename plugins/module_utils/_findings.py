@@ -464,6 +464,15 @@ FINDINGS = {
             "See 'openssl verify -untrusted chain.pem certificate.pem' with the served files.",
         ),
     ),
+    "untrusted_in_store": _row(
+        "warning",
+        "Clients with one trust store accept the chain, clients with another refuse it.",
+        "openssl verify -CAfile STORE.pem -untrusted CHAIN.pem CERTIFICATE.pem",
+        usual=(
+            "Clients with the trust store {refusing} refuse this chain, clients with {accepting} accept it. {reason}.",
+            "{fix}.",
+        ),
+    ),
 }
 
 

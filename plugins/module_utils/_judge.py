@@ -5,7 +5,14 @@
 import datetime
 import platform
 
-from ansible_collections.campus.upki.plugins.module_utils import _cards, _catalogue, _judge_chain, _lifecycle, _x509
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _cards,
+    _catalogue,
+    _judge_chain,
+    _lifecycle,
+    _stores,
+    _x509,
+)
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 from ansible_collections.campus.upki.plugins.module_utils._match import address, covers, covers_any
 
@@ -27,8 +34,9 @@ UPKI_LIMITS = (("2029-03-15", 47), ("2027-03-15", 100), ("2026-03-04", 198), ("2
 class Surroundings(object):
     """What all endpoints of one run share: trust store, known certificates, time, when to warn."""
 
-    def __init__(self, anchors, store, known, now, warn_before):
+    def __init__(self, anchors, store, known, now, warn_before, stores=()):
         self.anchors = anchors
+        self.stores = stores  # [(name, anchors)]: further ones whose verdict is wanted
         self.store = store
         self.known = known
         self.now = now.replace(microsecond=0)  # certificates know whole seconds
@@ -39,12 +47,15 @@ def judge(seen, wanted, around):
     """The result of one endpoint. wanted: certificate_sha256 (or None) and dns_names of the endpoint."""
     cards, findings = _read_chain(seen["chain"])
     findings = _connection(seen) + findings
-    result = {"certificate": None, "chain": [describe(row) for row in cards], "days_left": None}
+    result = {"certificate": None, "chain": [describe(row) for row in cards], "days_left": None, "stores": {}}
     if cards:
         leaf = cards[0]
         findings += _leaf(leaf, seen["server_name"], wanted, around)
         findings += _chain(seen, cards, around)
         findings += _verdict(seen, findings, around)
+        if seen["whole_chain"] and around.stores:
+            result["stores"], more = _stores.check(cards, around)
+            findings += more
         result["certificate"] = describe_leaf(leaf)
         result["days_left"] = (leaf["not_after"] - around.now) // DAY
     for key in ("host", "port", "server_name", "starttls", "address", "trusted", "file"):

@@ -16,6 +16,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _revocation,
     _staple,
     _starttls,
+    _stores,
     _tls,
     _x509,
 )
@@ -187,9 +188,10 @@ def _certificates(path):
 # --- the run -------------------------------------------------------------------------------------------------
 
 
-def surroundings(trust, intermediates, now, warn_before):
-    """What all results of one run share."""
-    return _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before)
+def surroundings(trust, intermediates, now, warn_before, stores=None):
+    """What all results of one run share. stores: {name: path} of further trust stores."""
+    more = [(name, Anchors(pem)) for name, pem in _stores.load(stores)]
+    return _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before, more)
 
 
 def each_address(endpoints):

@@ -95,6 +95,13 @@ options:
     description:
       - Trust store as a PEM file, or a folder of C(.pem), C(.crt) and C(.cer) files. The default is the system's.
     type: path
+  stores:
+    description:
+      - Further trust stores whose verdict is wanted, as names and paths, for example
+        V({Debian 12: /srv/roots/debian12.pem, Firefox: certifi}). The words V(system) and V(certifi) stand for the
+        system's store and for that of the Python library certifi, which carries Mozilla's.
+      - Where one accepts a chain and another does not, RV(results[].findings[].code=untrusted_in_store) names them.
+    type: dict
   intermediates:
     description:
       - Files or folders with CA certificates that are known to the operator. They are never trusted; they serve to
@@ -259,6 +266,10 @@ results:
     trusted:
       description: OpenSSL's own verdict about chain and trust store; null where no handshake came about.
       type: bool
+    stores:
+      description: Whether clients with each of O(stores) accept the chain; empty where nothing was seen.
+      type: dict
+      sample: {Debian 12: false, Firefox: true}
     tls_version:
       description: The version agreed upon.
       type: str
@@ -432,6 +443,7 @@ ARGUMENTS = {
     "loopback": {"type": "str", "choices": ["as_written", "by_name"], "default": "as_written"},
     "expected": {"type": "list", "elements": "dict"},
     "ca_file": {"type": "path"},
+    "stores": {"type": "dict"},
     "intermediates": {"type": "list", "elements": "path", "default": []},
     "warn_before": {"type": "str", "default": "1/3"},
     "revocation": {"type": "str", "choices": ["none", "crl", "ocsp", "both"], "default": "none"},
@@ -483,7 +495,7 @@ def look(params, now):
         endpoints = _verify.each_address(endpoints)
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
-    around = _verify.surroundings(trust, params["intermediates"], now, warn_before)
+    around = _verify.surroundings(trust, params["intermediates"], now, warn_before, params["stores"])
     dns = None
     if params["dns"]:
         resolver = _dns.Resolver(params["timeout"], params["dns_server"])

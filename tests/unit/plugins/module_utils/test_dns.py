@@ -5,6 +5,7 @@
 import contextlib
 import hashlib
 import socket
+import sys
 import threading
 
 import pytest
@@ -253,7 +254,7 @@ def test_a_right_name_server(server):
 
 
 def test_without_the_library(monkeypatch):
-    monkeypatch.setattr(_dns, "dns", None)
+    monkeypatch.setitem(sys.modules, "dns.exception", None)
     with pytest.raises(UpkiError) as caught:
         _dns.Resolver(1)
     assert caught.value.code == "dnspython_missing" and "python3-dnspython" in caught.value.fix
