@@ -72,7 +72,6 @@ def test_renewal_is_presented_by_every_service(story: tuple[Controller, Issuer])
             "software": server,
             "server": server,
             "endpoint": endpoint,
-            "starttls": protocol,
             "public_endpoint": f"{MAIL.fqdn}:{port}",
         }
         for name, (server, endpoint, protocol) in SERVICES.items()
