@@ -29,6 +29,7 @@ GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
 ID_TIME = "%Y%m%dT%H%M%SZ"
 SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
 PUBLIC = 0o644
+PRIVATE = 0o600
 DIRECTORY = 0o755
 KEY_MODES = (0o600, 0o640)
 
@@ -348,8 +349,11 @@ class Store(object):
         """Hold the store for changes. UpkiError `store_locked` names the holder after `timeout` seconds."""
         _atomic.make_dir(self.path, DIRECTORY)
         with _atomic.explained(self.lock_path, "open the lock"):
-            descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PUBLIC)
+            descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE)
         try:
+            # Who may open the file may lock it, and so stop every run: nobody but the owner. Says so of older files too.
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, PRIVATE)
             self._wait(descriptor, timeout)
             self._sign(descriptor)
             yield self
@@ -387,5 +391,8 @@ class Store(object):
             os.pwrite(descriptor, text.encode("ascii"), 0)
 
     def holder(self):
-        """What the lock's last holder wrote about itself."""
-        return (_text(self.lock_path) or "").strip() or "it left no name"
+        """What the lock's last holder wrote about itself, for whoever may read it."""
+        try:
+            return (_text(self.lock_path) or "").strip() or "it left no name"
+        except UpkiError:
+            return "its name is for the store's owner to read"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generations, links and the lock."""
 
+import errno
 import json
 import os
 import stat
@@ -228,6 +229,29 @@ def test_the_lock_names_its_holder_and_is_given_back(tmp_path):
     assert "pid {0} since ".format(os.getpid()) in caught.value.details["holder"]
     with store.lock(0):
         pass
+
+
+def test_only_the_owner_may_open_the_lock_and_so_stop_all_runs(tmp_path):
+    store = Store(str(tmp_path / "upki"))
+    os.mkdir(store.path)
+    with open(store.lock_path, "w"):
+        os.chmod(store.lock_path, 0o644)  # as an earlier run may have left it
+    for _again in range(2):
+        with store.lock(0):
+            assert stat.S_IMODE(os.stat(store.lock_path).st_mode) == 0o600
+        os.unlink(store.lock_path)
+
+
+def test_who_may_not_read_the_lock_hears_no_name_and_no_error(tmp_path, monkeypatch):
+    store = Store(str(tmp_path / "upki"))
+    with store.lock(0):
+        pass
+
+    def forbidden(path, *_rest, **_more):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("builtins.open", forbidden)
+    assert "owner" in store.holder()
 
 
 def test_a_killed_holder_holds_nothing(tmp_path):
