@@ -25,6 +25,7 @@ PIECES = {
 KEPT = ".before-upki"
 MODES = {"0600": 0o600, "0640": 0o640, "0644": 0o644, "0400": 0o400, "0440": 0o440, "0444": 0o444}
 SELINUX = "/sys/fs/selinux/enforce"
+RESTORECON = "/sbin:/usr/sbin"  # where the program lies; often missing from PATH where Ansible runs
 
 
 def checked(rows, name, store):
@@ -151,6 +152,6 @@ def _whole(generation):
 
 def _label(path):
     """The SELinux context that the policy gives this path, where SELinux is on."""
-    restorecon = shutil.which("restorecon", path="/sbin:/usr/sbin")
+    restorecon = shutil.which("restorecon", path=RESTORECON)
     if os.path.exists(SELINUX) and restorecon:
         subprocess.call([restorecon, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

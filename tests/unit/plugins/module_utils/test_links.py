@@ -153,3 +153,42 @@ def test_an_unknown_group_is_an_error_and_changes_nothing(slot, etc):
         _links.place(row(etc / "www.key", "key", copy=True, group="no-such-group"), slot, slot.generations()[0])
     assert caught.value.code == "group_unknown"
     assert (etc / "www.key").read_text() == "made by hand\n"
+
+
+@pytest.fixture
+def labels(tmp_path, monkeypatch):
+    """A restorecon that notes what it was called with; the function says the notes."""
+    program, notes = tmp_path / "sbin" / "restorecon", tmp_path / "notes"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$# $1" >>{0}\n'.format(notes))
+    program.chmod(0o755)
+    monkeypatch.setattr(_links, "RESTORECON", str(program.parent))
+    return lambda: notes.read_text().splitlines() if notes.exists() else []
+
+
+def test_copies_get_the_label_of_their_place_where_selinux_is_on(slot, etc, labels, tmp_path, monkeypatch):
+    monkeypatch.setattr(_links, "SELINUX", str(tmp_path / "enforce"))
+    (tmp_path / "enforce").write_text("1")
+    first, second = slot.generations()
+    path = etc / "www.key"
+    wanted = row(path, "key", copy=True)
+    _links.place(wanted, slot, first)
+    assert labels() == ["1 {0}".format(path)]
+    undo = _links.place(wanted, slot, second)
+    undo()
+    assert labels() == ["1 {0}".format(path)] * 3
+    _links.place(row(etc / "www.crt"), slot, first)  # a symlink: its target has a label of its own
+    assert len(labels()) == 3
+
+
+def test_nothing_is_labelled_where_selinux_is_off(slot, etc, labels, tmp_path, monkeypatch):
+    monkeypatch.setattr(_links, "SELINUX", str(tmp_path / "enforce"))
+    _links.place(row(etc / "www.key", "key", copy=True), slot, slot.generations()[0])
+    assert labels() == []
+
+
+def test_selinux_without_its_program_stops_nothing(slot, etc, tmp_path, monkeypatch):
+    monkeypatch.setattr(_links, "SELINUX", str(tmp_path))
+    monkeypatch.setattr(_links, "RESTORECON", str(tmp_path / "nowhere"))
+    _links.place(row(etc / "www.key", "key", copy=True), slot, slot.generations()[0])
+    assert (etc / "www.key").exists()
