@@ -11,10 +11,12 @@ import os
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _handmade,
+    _health,
     _links,
     _preflight,
     _probe,
     _prune,
+    _served_chain,
     _servers,
     _starttls,
     _swap,
@@ -65,8 +67,10 @@ class Job(object):
     def decide(self, check_mode):
         plans, errors = [], []
         for item in self.items:
+            damage = _health.problems(self.store.certificate(item["name"]))
+            errors.extend((item["name"], UpkiError(**problem)) for problem in damage)
             try:
-                plans.append(self.plan(item))
+                plans.extend([] if damage else [self.plan(item)])
             except UpkiError as error:
                 errors.append((item["name"], error))
         if errors:
@@ -236,7 +240,17 @@ class Job(object):
             reason = "Not as it should be: {0}.".format(", ".join("'{0}'".format(path) for path in wrong))
         result = self.result(item, state, standing, code, reason, action == "reload")
         result["generation"] = live.id
+        result["notices"] = self.chain_notices(item, standing)
         return Plan(item, slot, action, live, standing, result)
+
+    def chain_notices(self, item, standing):
+        """What to know about the chain of a live certificate that has not expired; also as warnings."""
+        if standing is None or self.now > _x509.not_after(standing.certificate):
+            return []
+        rivals = [one.chain for one in self.candidates if one.certificate == standing.certificate and not one.error]
+        found = _served_chain.notices(standing.certificate, standing.chain, rivals, self.now)
+        self.warnings.extend("{0}: {1}".format(item["name"], notice["message"]) for notice in found)
+        return found
 
     def compare_wire(self, item, slot, live, standing, code, reason):
         verdict, seen = _swap.served(_swap_item(item, slot, live, standing))

@@ -58,6 +58,7 @@ class Issuer:
             "created": now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             "dns_names": list(dns_names),
             "spki_sha256": _x509.spki_sha256(key.public_key()),
+            "record": {"kind": "issue", "common_name": name},
         }
         with self.store.lock():
             slot = self.store.certificate(name)

@@ -6,7 +6,7 @@ import datetime
 import os
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _install, _probe, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _health, _install, _probe, _swap, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 from ansible_collections.campus.upki.tests.unit import pki
@@ -71,6 +71,7 @@ class Host(object):
         created = (pki.NOW - pki.days(10) + datetime.timedelta(hours=self.made)).strftime("%Y-%m-%dT%H:%M:%SZ")
         spki = _x509.spki_sha256(key.public_key())
         meta = {"name": name, "created": created, "dns_names": list(dns_names), "spki_sha256": spki}
+        meta["record"] = {"kind": "issue"}
         with self.store.lock():
             request = pki.pem(pki.csr(key, name))
             return self.store.certificate(name).add_generation(pki.key_pem(key), request, meta)
@@ -629,31 +630,59 @@ def test_a_damaged_old_generation_stops_nothing(host):
     assert only(host.run())["changed"] is False
 
 
-def test_a_damaged_live_certificate_is_replaced_by_what_has_arrived(host):
+def no_certificate(slot):
+    spoil(slot.live, "certificate.pem", "fullchain.pem")
+
+
+def no_key(slot):
+    os.unlink(slot.live.key_path)
+
+
+def no_request(slot):
+    spoil(slot.pending, "request.pem")
+
+
+def no_record(slot):
+    os.unlink(slot.pending.file("request.json"))
+
+
+def no_generation(slot):
+    os.unlink(os.path.join(slot.path, "live"))
+    os.symlink("generations/20200101T000000Z-00000000", os.path.join(slot.path, "live"))
+
+
+@pytest.mark.parametrize("damage", [no_certificate, no_key, no_request, no_record, no_generation])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_damaged_store_is_refused_in_the_words_of_info_and_request(host, damage, check_mode):
+    """Also when a new certificate has arrived: there would be nothing whole to go back to."""
     host.first()
-    spoil(host.store.certificate(NAME).live, "certificate.pem", "fullchain.pem")
-    leaf = host.issue(host.request())
-    (diff,) = host.run()["diff"]
-    assert diff["before"]
-    assert host.served() == _x509.der(leaf)
+    host.issue(host.request())
+    slot = host.store.certificate(NAME)
+    damage(slot)
+    (problem,) = _health.problems(slot)
+    error = fails(host, problem["code"], check_mode=check_mode)
+    assert error.message == problem["message"]
+    assert error.fix == problem["fix"]
+    assert error.details["errors"][0]["name"] == NAME
 
 
-def test_a_damaged_live_certificate_is_an_error_when_nothing_has_arrived(host):
+def test_all_damage_is_told_at_once_beside_other_faults(host):
     host.first()
-    spoil(host.store.certificate(NAME).live, "certificate.pem")
-    with pytest.raises(UpkiError) as caught:
-        host.run()
-    assert caught.value.message
-    assert caught.value.details["errors"][0]["name"] == NAME
+    host.request()
+    slot = host.store.certificate(NAME)
+    no_certificate(slot)
+    no_request(slot)
+    host.issue(host.request(OTHER), OTHER, usages=[pki.CLIENT])
+    error = fails(host, "several", {"name": NAME, "server": "web"}, {"name": OTHER, "server": "web"})
+    codes = [(row["name"], row["reason_code"]) for row in error.details["errors"]]
+    assert codes == [(NAME, "generation_broken"), (NAME, "generation_broken"), (OTHER, "not_for_servers")]
 
 
-def test_a_damaged_request_is_an_error_and_no_traceback(host):
-    generation = host.request()
-    host.issue(generation)
-    spoil(generation, "request.pem")
-    with pytest.raises(UpkiError) as caught:
-        host.run()
-    assert caught.value.code in ("csr_broken", "pem_broken")
+def test_adoption_does_not_cover_a_dangling_live_link(host, tmp_path):
+    host.first()
+    no_generation(host.store.certificate(NAME))
+    item = {"name": NAME, "adopt": {"key": str(tmp_path / "k"), "certificate": str(tmp_path / "c"), "chain": None}}
+    fails(host, "link_dangling", item)
 
 
 def test_damaged_files_of_a_killed_run_are_written_again(host):
@@ -674,3 +703,33 @@ def test_the_end_of_client_authentication_is_noticed(host, usages, told):
     host.candidates = []
     host.issue(host.request(), usages=usages)
     assert [notice["code"] for notice in only(host.run({"name": NAME}))["notices"]] == told
+
+
+# --- a chain that grew old ---------------------------------------------------------------------------------------
+
+
+def test_a_better_chain_for_the_live_certificate_is_a_notice_and_a_warning(host):
+    leaf = host.first()
+    cross = pki.CA("Install Root", pki.CA("Older Root"), label="Install Root")
+    host.arrive(leaf, chain=[pki.pem(INTER.certificate), pki.pem(cross.certificate)])
+    before = tree(host.store.path)
+    result = host.run()
+    (notice,) = only(result)["notices"]
+    assert notice["code"] == "chain_outdated"
+    assert result["warnings"] == ["{0}: {1}".format(NAME, notice["message"])]
+    assert result["changed"] is False
+    assert tree(host.store.path) == before
+
+
+def test_the_same_chain_again_is_none(host):
+    leaf = host.first()
+    host.arrive(leaf)
+    result = host.run()
+    assert only(result)["notices"] == []
+    assert result["warnings"] == []
+
+
+def test_a_chain_that_cannot_be_built_is_none(host):
+    leaf = host.first()
+    host.arrive(leaf, chain=[], error={"code": "intermediate_missing", "message": "It lacks.", "fix": ""})
+    assert only(host.run())["notices"] == []
