@@ -50,7 +50,7 @@ lab-shell: ## a shell on one of them, or one command: make lab-shell HOST=web1 C
 
 lab-test: install .venv/test.stamp ## the collection against hosts of its own, over ssh; one file: make lab-test TEST=test_life.py
 	@cd $(WORK)/tree/ansible_collections/campus/upki && \
-	    PYTHONPATH=$(WORK)/tree $(CURDIR)/.venv/bin/python -m pytest -q -rsP -n 2 --dist loadfile $(OPTIONS) $(or $(addprefix tests/lab/,$(TEST)),tests/lab)
+	    PYTHONPATH=$(WORK)/tree $(CURDIR)/.venv/bin/python -m pytest -q -rsP $(OPTIONS) $(or $(addprefix tests/lab/,$(TEST)),tests/lab)
 
 lab-down: ## end the hosts and take away all that belongs to them
 	@$(PYTHON) tests/lab/lab.py down

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import signal
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ import pytest
 from ansible_collections.campus.upki.tests.lab import lab as tool
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 
-# Apart from the hosts of `make lab-up`, which stay as they are; a lab for each of pytest-xdist's workers.
-WORK = tool.WORK / f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+# Apart from the hosts of `make lab-up`, which stay as they are.
+WORK = tool.WORK / "tests"
 Start = Callable[..., Controller]
 
 
