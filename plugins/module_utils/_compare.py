@@ -16,6 +16,23 @@ def together(results):
     return results
 
 
+def with_store(results, expected):
+    """Findings about keys of old generations; expected: what campus.upki.info returned. Changes the list."""
+    old = [
+        (row["spki_sha256"], certificate.get("name"), row)
+        for certificate in expected or []
+        for row in certificate.get("generations") or []
+        if row.get("spki_sha256")
+    ]
+    for result in results:
+        leaf = result["certificate"] or {}
+        for spki, name, row in old:
+            if leaf and spki == leaf["spki_sha256"] and row.get("serial") != leaf["serial"]:
+                values = {"name": name, "serial": row.get("serial"), "generation": row.get("generation")}
+                result["findings"].append(finding("key_reused", "generation", **values))
+    return results
+
+
 def _others(result, results, field):
     """Results with the same value in a field and another certificate."""
     for other in results:

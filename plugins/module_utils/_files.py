@@ -43,7 +43,7 @@ def _expand(row):
 def _result(wanted, around):
     chain, reason = _read(wanted["file"])
     seen = dict(wanted, chain=chain, error=None, trusted=None, verify_text="", version=None, cipher=None)
-    result = _judge.judge(dict(seen, whole_chain=True), wanted, around)
+    result = dict(_judge.judge(dict(seen, whole_chain=True), wanted, around), protocols={})
     if reason:
         result["findings"].insert(0, finding("file_unreadable", where=wanted["file"], text=reason))
         result["ok"] = False

@@ -109,6 +109,25 @@ FINDINGS = {
             "Allow it: 'ssl_protocols TLSv1.2 TLSv1.3;' in nginx, 'SSLProtocol -all +TLSv1.2 +TLSv1.3' in Apache.",
         ),
     ),
+    "old_protocol_accepted": _row(
+        "warning",
+        "The server accepts TLS 1.0 or 1.1 beside newer versions.",
+        "openssl s_client -connect HOST:PORT -servername NAME -tls1_1 -cipher ALL:@SECLEVEL=0 </dev/null",
+        usual=(
+            "{where} also accepts {versions}, which RFC 8996 withdraws.",
+            "Switch it off: 'ssl_protocols TLSv1.2 TLSv1.3;' in nginx, 'SSLProtocol -all +TLSv1.2 +TLSv1.3' in Apache.",
+        ),
+    ),
+    "retried": _row(
+        "info",
+        "The endpoint did not answer at the first attempt.",
+        "journalctl -u nginx --since -10min   (on the server)",
+        usual=(
+            "{where} answered at attempt {attempts} only; before that: {reasons}.",
+            "Nothing, if the server was being restarted; else look for load, a full queue or a route that comes and "
+            "goes.",
+        ),
+    ),
     "file_unreadable": _row(
         "error",
         "A file that was to be examined cannot be read or holds no certificate.",
@@ -243,6 +262,11 @@ FINDINGS = {
             "The key is also that of another certificate, served at {others}.",
             "Request a certificate with a new key; a key that leaks must take one service with it only, and UPKI "
             "refuses a key that was used before.",
+        ),
+        generation=(
+            "The key is also that of an earlier certificate of {name} (serial {serial}, generation {generation} in the "
+            "store).",
+            "Request a certificate with a new key; UPKI refuses a key that was used before.",
         ),
     ),
     "mixed_certificates": _row(

@@ -58,7 +58,7 @@ def judge(seen, wanted, around):
             findings += more
         result["certificate"] = describe_leaf(leaf)
         result["days_left"] = (leaf["not_after"] - around.now) // DAY
-    for key in ("host", "port", "server_name", "starttls", "address", "trusted", "file"):
+    for key in ("host", "port", "server_name", "starttls", "address", "trusted", "file", "attempts"):
         result[key] = seen.get(key)
     result.update(tls_version=seen["version"], cipher=seen["cipher"], findings=findings)
     result["ok"] = not any(row["severity"] == "error" for row in findings)
@@ -111,9 +111,13 @@ def _connection(seen):
             "version": "nothing newer than TLS 1.1",
         }
         return [finding(_connection_code(seen), **values)]
+    findings = []
+    if seen.get("earlier"):
+        reasons = ", ".join(seen["earlier"])
+        findings.append(finding("retried", where=where(seen), attempts=seen["attempts"], reasons=reasons))
     if seen["version"] in OLD_VERSIONS:
-        return [finding("old_protocol", where=where(seen), version=seen["version"])]
-    return []
+        findings.append(finding("old_protocol", where=where(seen), version=seen["version"]))
+    return findings
 
 
 def _connection_code(seen):

@@ -45,6 +45,9 @@ NOT_TLS = (
 )
 # ... and for "only versions that this OpenSSL does not offer".
 TOO_OLD = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW")
+# Reasons that may have gone a second later: a restart, a full queue, a route.
+PASSING = ("timeout", "connection_refused", "connection_closed", "host_unreachable", "name_not_resolved")
+PAUSE = 1  # seconds before the next attempt
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL)
 
 
@@ -55,7 +58,7 @@ class Trust(object):
         self.path = ca_file or system_store()
         self.name = ca_file or "the system's, {0}".format(self.path)
         self.pem = _read(self.path)
-        self.strict = _context()
+        self.strict = new_context()
         try:
             self.strict.load_verify_locations(cadata=self.pem)
         except (ssl.SSLError, ValueError) as error:
@@ -65,7 +68,7 @@ class Trust(object):
                 "Give a PEM file with the roots, one after the other.",
             )
         self.strict.verify_mode = ssl.CERT_REQUIRED
-        self.lenient = _context()
+        self.lenient = new_context()
 
 
 def system_store():
@@ -103,7 +106,8 @@ def _read(path):
     return "\n".join(texts).replace("\ufffd", "?")
 
 
-def _context():
+def new_context():
+    """A client's context that takes any certificate, old versions and weak keys, in order to see them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if hasattr(ssl, "PROTOCOL_TLS_CLIENT") else ssl.PROTOCOL_TLS)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -125,11 +129,11 @@ def probe(endpoint, trust, timeout):
         endpoint, address=None, error=None, trusted=None, verify_text="", version=None, cipher=None, seconds=timeout
     )
     seen.update(chain=[], whole_chain=True)
-    refused = _attempt(seen, trust.strict, timeout)
+    refused = attempt(seen, trust.strict, timeout)
     if getattr(refused, "reason", None) == "CERTIFICATE_VERIFY_FAILED":
         # verify_message exists from Python 3.7 on
         seen.update(trusted=False, verify_text=getattr(refused, "verify_message", str(refused)), error=None)
-        _attempt(seen, trust.lenient, timeout)
+        attempt(seen, trust.lenient, timeout)
     if seen["chain"] and not seen["whole_chain"]:
         found = _s_client.chain(seen, seen["chain"][0], timeout)
         if found:
@@ -137,7 +141,19 @@ def probe(endpoint, trust, timeout):
     return seen
 
 
-def _attempt(seen, context, timeout):
+def patient(endpoint, trust, timeout, retries):
+    """As probe(), again where a reason passes by itself; `earlier` has the reasons, `attempts` their number."""
+    earlier = []
+    while True:
+        seen = probe(endpoint, trust, timeout)
+        seen.update(earlier=earlier, attempts=len(earlier) + 1)
+        if not seen["error"] or seen["error"]["code"] not in PASSING or len(earlier) >= retries:
+            return seen
+        earlier = earlier + [seen["error"]["code"]]
+        time.sleep(PAUSE)
+
+
+def attempt(seen, context, timeout):
     """One connection; fills in what was seen and returns the exception that ended it, or None."""
     deadline = time.time() + timeout
     phase = "connection"

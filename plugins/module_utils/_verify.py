@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _judge,
     _lifecycle,
     _match,
+    _protocols,
     _revocation,
     _staple,
     _starttls,
@@ -125,10 +126,12 @@ def parse_warn_before(text):
         raise UpkiError("warn_before_invalid", error.message.replace("renew_before", "warn_before"), error.fix)
 
 
-def check_bounds(timeout, parallel):
-    """UpkiError unless both bounds are sensible."""
+def check_bounds(timeout, parallel, retries=0):
+    """UpkiError unless all bounds are sensible."""
     if not 0 < timeout <= 600:
         raise UpkiError("timeout_invalid", "timeout {0} is not between 0 and 600 seconds.".format(timeout), "Try 10.")
+    if not 0 <= retries <= 20:
+        raise UpkiError("retries_invalid", "retries {0} is not between 0 and 20.".format(retries), "Try 2.")
     if not 1 <= parallel <= 1000:
         raise UpkiError("parallel_invalid", "parallel {0} is not between 1 and 1000.".format(parallel), "Try 32.")
 
@@ -210,26 +213,52 @@ def each_address(endpoints):
     return found
 
 
-def run(endpoints, trust, around, timeout, parallel, revocation="none", opener=None, dns=None):
-    """The results of all endpoints, in their order.
+class Extras(object):
+    """What is looked at on request only.
 
-    opener: see _revocation.Network, needed for revocation only. dns: arguments of _dns.check, None for no questions.
+    opener: see _revocation.Network, needed for revocation. dns: arguments of _dns.check, None for no questions.
     """
-    network = _revocation.Network(timeout, opener)
+
+    def __init__(self, revocation="none", opener=None, dns=None, protocols=False, retries=0):
+        self.revocation, self.opener, self.dns, self.retries = revocation, opener, dns, retries
+        self.contexts = _protocols.Contexts() if protocols else None
+
+
+def run(endpoints, trust, around, timeout, parallel, extras=None):
+    """The results of all endpoints, in their order."""
+    extras = extras or Extras()
+    network = _revocation.Network(timeout, extras.opener)
 
     def look(endpoint):
-        seen = _tls.probe(endpoint, trust, timeout)
+        seen = _tls.patient(endpoint, trust, timeout, extras.retries)
         result = _judge.judge(seen, seen, around)
-        if revocation != "none" and seen["chain"]:
-            pairs = _judge.issued_pairs(seen, around)
-            findings, stapled = _staple.check(pairs, seen, timeout, around.now)
-            add(result, findings + _revocation.check(pairs, revocation, network, around.now, stapled))
-        if dns is not None and result["certificate"]:
-            add(result, _dns.check(seen, _judge.issued_pairs(seen, around), **dns))
+        result["protocols"] = {}
+        if result["certificate"]:
+            _look_closer(seen, result, around, timeout, network, extras)
         return result
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
         return _compare.together(list(pool.map(look, endpoints)))
+
+
+def _look_closer(seen, result, around, timeout, network, extras):
+    """Revocation, DNS and protocols, where they were asked for."""
+    asks = extras.revocation != "none" or extras.dns is not None
+    pairs = _judge.issued_pairs(seen, around) if asks else []
+    if extras.revocation != "none":
+        findings, stapled = _staple.check(pairs, seen, timeout, around.now)
+        add(result, findings + _revocation.check(pairs, extras.revocation, network, around.now, stapled))
+    if extras.dns is not None:
+        add(result, _dns.check(seen, pairs, **extras.dns))
+    if extras.contexts is not None:
+        result["protocols"] = _protocols.accepted(_place(seen), extras.contexts, timeout)
+        add(result, _protocols.check(seen, result["protocols"]))
+
+
+def _place(seen):
+    """The endpoint of an observation, at the address that answered."""
+    kept = {key: seen.get(key) for key in ("host", "port", "server_name", "starttls")}
+    return dict(kept, connect=seen["address"])
 
 
 def add(result, findings):
@@ -277,7 +306,9 @@ def _state(result):
         result["certificate"]["not_after"][:10],
         len(result["chain"]),
     )
-    return text + (", " + result["tls_version"] if result["tls_version"] else "")
+    accepted = ", ".join(sorted(name for name, holds in (result.get("protocols") or {}).items() if holds))
+    text += ", " + result["tls_version"] if result["tls_version"] else ""
+    return text + (" (accepts {0})".format(accepted) if accepted else "")
 
 
 def verdict(results, steps=()):

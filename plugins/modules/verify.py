@@ -88,7 +88,8 @@ options:
   expected:
     description:
       - What the store on the server says, RV(campus.upki.info#module:certificates). For each of O(certificates) the
-        live certificate of this list must be the one served. RV(next_steps) is made from it.
+        live certificate of this list must be the one served, with a key that no earlier one had. RV(next_steps) is made
+        from it.
     type: list
     elements: dict
   ca_file:
@@ -146,6 +147,17 @@ options:
         as for a client.
     type: bool
     default: false
+  protocols:
+    description: Whether to try each version of TLS by itself, RV(results[].protocols).
+    type: bool
+    default: false
+  retries:
+    description:
+      - How often to try again, after a second, where the reason may pass by itself (a refused or closed connection, a
+        timeout, no route, no address).
+      - An endpoint that answers only then has the finding RV(results[].findings[].code=retried) with the reasons.
+    type: int
+    default: 0
   timeout:
     description: Seconds for connection and handshake of one endpoint together.
     type: float
@@ -274,6 +286,16 @@ results:
       description: The version agreed upon.
       type: str
       sample: TLSv1.3
+    protocols:
+      description:
+        - With O(protocols) the versions TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3, each true, false, or null where this
+          could not be learned; else empty.
+      type: dict
+      sample: {TLSv1: false, TLSv1.1: false, TLSv1.2: true, TLSv1.3: true}
+    attempts:
+      description: Which attempt the result comes from, see O(retries); null for files.
+      type: int
+      sample: 1
     cipher:
       description: The cipher suite agreed upon.
       type: str
@@ -405,6 +427,7 @@ import datetime
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.campus.upki.plugins.module_utils import (
+    _compare,
     _dns,
     _files,
     _reports,
@@ -451,6 +474,8 @@ ARGUMENTS = {
     "dns_server": {"type": "str"},
     "caa_issuer": {"type": "str"},
     "all_addresses": {"type": "bool", "default": False},
+    "protocols": {"type": "bool", "default": False},
+    "retries": {"type": "int", "default": 0},
     "timeout": {"type": "float", "default": 10.0},
     "parallel": {"type": "int", "default": 32},
     "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
@@ -486,7 +511,7 @@ def main():
 
 def look(params, now):
     """The results for the module's options."""
-    _verify.check_bounds(params["timeout"], params["parallel"])
+    _verify.check_bounds(params["timeout"], params["parallel"], params["retries"])
     _reports.check(params["reports"])
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
@@ -500,10 +525,9 @@ def look(params, now):
     if params["dns"]:
         resolver = _dns.Resolver(params["timeout"], params["dns_server"])
         dns = {"resolver": resolver, "issuer": params["caa_issuer"]}
-    results = _verify.run(
-        endpoints, trust, around, params["timeout"], params["parallel"], params["revocation"], open_url, dns
-    )
-    return results + _files.run(params["files"] or [], around)
+    extras = _verify.Extras(params["revocation"], open_url, dns, params["protocols"], params["retries"])
+    results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"], extras)
+    return _compare.with_store(results + _files.run(params["files"] or [], around), params["expected"])
 
 
 if __name__ == "__main__":

@@ -209,8 +209,8 @@ def visit(tmp_path_factory):
     trust = _tls.Trust(str(folder / "root.pem"))
     around = _verify.surroundings(trust, [str(folder / "known")], NOW, _verify.parse_warn_before("1/3"))
 
-    def look(*endpoints):
-        return _verify.run(_verify.endpoints_of(endpoints), trust, around, 5, 8)
+    def look(*endpoints, extras=None):
+        return _verify.run(_verify.endpoints_of(endpoints), trust, around, 5, 8, extras)
 
     look.folder = folder
     return look
@@ -239,6 +239,40 @@ def test_all_at_once_shows_what_only_all_show(visit):
     with tls_zoo.tls([GOOD] + TAIL, KEY) as one, tls_zoo.tls([leaf()] + TAIL, KEY) as two:
         rows = [{"host": "127.0.0.1", "port": port, "server_name": NAME} for port in (one, two)]
         assert [codes(result) for result in visit(*rows)] == [["key_reused"], ["key_reused"]]
+
+
+def test_a_server_that_is_there_at_the_second_attempt(visit, monkeypatch):
+    """The first connection is hung up on, as by a server that is being restarted."""
+    monkeypatch.setattr(_tls, "PAUSE", 0)
+    made, met = tls_zoo.context([GOOD] + TAIL, KEY), []
+
+    def serve(connection):
+        met.append(1)
+        if len(met) > 1:
+            with made.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(1)
+
+    with tls_zoo.listening(serve) as port:
+        row = {"host": "127.0.0.1", "port": port, "server_name": NAME}
+        (result,) = visit(row, extras=_verify.Extras(retries=2))
+    assert codes(result) == ["retried"] and result["attempts"] == 2
+    assert "connection_closed" in result["findings"][0]["message"]
+
+
+def test_versions_on_request(visit):
+    def both(context):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            context.minimum_version = ssl.TLSVersion.TLSv1_1
+
+    with tls_zoo.tls([GOOD] + TAIL, KEY, both) as port:
+        row = {"host": "127.0.0.1", "port": port, "server_name": NAME}
+        (silent,) = visit(row)
+        (result,) = visit(row, extras=_verify.Extras(protocols=True))
+    assert (codes(silent), silent["protocols"]) == ([], {})
+    assert codes(result) == ["old_protocol_accepted"]
+    assert result["protocols"] == {"TLSv1": False, "TLSv1.1": True, "TLSv1.2": True, "TLSv1.3": True}
+    assert "(accepts TLSv1.1, TLSv1.2, TLSv1.3)" in _verify.summary([result])[0]
 
 
 # --- other servers than Python's -----------------------------------------------------------------------------

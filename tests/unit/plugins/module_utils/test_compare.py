@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Findings that need more than one endpoint."""
 
+import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _compare
 
 
@@ -47,3 +48,29 @@ def test_another_port_is_another_service():
 
 def test_endpoints_without_a_certificate_are_passed_over():
     assert codes(result("a", "c1"), result("b", "c2", certificate=None)) == [[], []]
+
+
+# --- with the store ------------------------------------------------------------------------------------------
+
+
+def stored(*generations):
+    return [{"name": "a", "generations": generations}]
+
+
+@pytest.mark.parametrize(
+    "expected, found",
+    [
+        (None, []),
+        (stored(), []),
+        (stored({"serial": "1", "spki_sha256": "k1"}), ["key_reused"]),
+        (stored({"serial": "2", "spki_sha256": "k1"}), []),  # the certificate itself
+        (stored({"serial": "1", "spki_sha256": "k2"}, {"serial": None, "spki_sha256": None}), []),
+        ([{"name": "a", "generations": None}, {"name": "b"}], []),
+    ],
+)
+def test_keys_of_old_generations(expected, found):
+    one = result("a", "c1")
+    one["certificate"]["serial"] = "2"
+    _compare.with_store([one, result("b", "", certificate=None)], expected)
+    assert [row["code"] for row in one["findings"]] == found
+    assert all("serial 1" in row["message"] and "UPKI refuses" in row["fix"] for row in one["findings"])

@@ -146,7 +146,7 @@ def test_the_whole_run(tmp_path):
 
     def codes(port):
         rows = _verify.endpoints_of([{"host": "127.0.0.1", "port": port, "server_name": NAME}])
-        (result,) = _verify.run(rows, trust, around, 5, 1, "ocsp")
+        (result,) = _verify.run(rows, trust, around, 5, 1, _verify.Extras("ocsp"))
         # the intermediate names no CRL, which is not what this is about
         return [row["code"] for row in result["findings"] if "'Sub'" not in row["message"]]
 

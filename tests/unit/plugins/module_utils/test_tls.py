@@ -228,3 +228,36 @@ def test_no_system_store(monkeypatch):
     with pytest.raises(UpkiError) as caught:
         _tls.system_store()
     assert caught.value.code == "ca_file_missing" and "ca-certificates" in caught.value.fix
+
+
+# --- attempts ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def attempts(monkeypatch):
+    """A list that takes the place of the servers: what each attempt ends with, None for an answer."""
+    rows = []
+
+    def probe(endpoint, _trust, _timeout):
+        code = rows.pop(0)
+        return dict(endpoint, error=code and {"code": code, "phase": "connection", "text": "x"})
+
+    monkeypatch.setattr(_tls, "probe", probe)
+    monkeypatch.setattr(_tls, "PAUSE", 0)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "codes, retries, earlier, left",
+    [
+        ([None], 0, [], 0),
+        (["timeout", None], 0, [], 1),
+        (["timeout", "connection_refused", None], 2, ["timeout", "connection_refused"], 0),
+        (["timeout", "timeout", None], 1, ["timeout"], 1),
+        (["not_tls", None], 3, [], 1),  # which no second attempt mends
+    ],
+)
+def test_patience(attempts, codes, retries, earlier, left):
+    attempts.extend(codes)
+    seen = _tls.patient({"host": "h"}, None, 1, retries)
+    assert (seen["earlier"], seen["attempts"], len(attempts)) == (earlier, len(earlier) + 1, left)

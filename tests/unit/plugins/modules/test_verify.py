@@ -79,6 +79,7 @@ def test_fail_on(ca_file, fail_on, failed):
         ({"endpoints": [{"host": "a"}], "warn_before": "soon"}, "warn_before 'soon'"),
         ({"endpoints": [{"host": "a"}], "timeout": 0}, "timeout"),
         ({"endpoints": [{"host": "a"}], "parallel": 0}, "parallel"),
+        ({"endpoints": [{"host": "a"}], "retries": -1}, "retries"),
         ({"endpoints": [{"host": "a"}], "dns": True, "dns_server": "ns"}, "dns"),
     ],
 )
