@@ -351,7 +351,7 @@ class Store(object):
         with _atomic.explained(self.lock_path, "open the lock"):
             descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE)
         try:
-            # Who may open the file may lock it, and so stop every run: nobody but the owner. Says so of older files too.
+            # Who may open the file may lock it, and so stop every run: the owner alone. Files of earlier runs as well.
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, PRIVATE)
             self._wait(descriptor, timeout)

@@ -39,7 +39,7 @@ def started(kind: str, issuer: servers.Issuer) -> Iterator[daemons.Daemon]:
     reason = daemons.missing(kind)
     if reason:
         pytest.skip(reason)
-    daemon = daemons.KINDS[kind](issuer.path / kind, issuer)
+    daemon = daemons.ALL[kind](issuer.path / kind.replace(" ", "-"), issuer)
     try:
         daemon.start()
         yield daemon
@@ -157,6 +157,23 @@ def test_slapd_that_does_not_come_up_is_started_with_the_old_certificate(issuer:
         assert caught.value.code == "reload_failed"
         assert caught.value.details["rolled_back"] is True
         assert daemon.served() == old
+
+
+def test_slapd_with_its_configuration_online_needs_no_restart(issuer: servers.Issuer) -> None:
+    issuer.issue(issuer.request())
+    issuer.install({"name": NAME})
+    with started("online slapd", issuer) as daemon:
+        process = (daemon.path / "pid").read_text()
+        leaf = issuer.issue(issuer.request())
+        install(daemon)
+        assert daemon.served() == leaf.serial_number
+        issuer.issue(issuer.request())
+        with pytest.raises(UpkiError) as caught:
+            install(daemon, reload=["true"])
+        assert caught.value.details["rolled_back"] is True
+        assert daemon.served() == leaf.serial_number
+        assert (daemon.path / "pid").read_text() == process
+        os.kill(int(process), 0)
 
 
 def test_the_key_in_haproxys_file_is_for_its_owner_alone(issuer: servers.Issuer) -> None:

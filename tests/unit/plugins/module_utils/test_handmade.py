@@ -68,7 +68,7 @@ def test_the_chain_may_follow_in_the_certificates_file(store, paths, tmp_path):
 def test_the_first_swap_can_go_back_to_it(store, paths):
     key = pki.key("its successor")
     spki = _x509.spki_sha256(key.public_key())
-    meta = {"created": "2020-01-01T00:00:00Z", "spki_sha256": spki, "dns_names": []}
+    meta = {"created": "2020-01-01T00:00:00Z", "spki_sha256": spki, "dns_names": [], "record": {"kind": "issue"}}
     slot = store.certificate(NAME)
     pending = slot.add_generation(pki.key_pem(key), pki.pem(pki.csr(key, NAME)), meta)
     slot.complete(pending, pki.pem(INTER.issue(NAME, key.public_key())), pki.pem(INTER.certificate))

@@ -40,6 +40,10 @@ def choose(name, systemd, overrides=None):
         ("apache", ["httpd"], False, ["httpd", "-k", "graceful"]),
         ("postfix", ["postfix"], False, ["postfix", "reload"]),
         ("dovecot", ["doveconf", "doveadm"], False, ["doveadm", "reload"]),
+        ("slapd", ["slaptest", "systemctl", "service"], True, ["systemctl", "restart", "slapd"]),
+        ("slapd", ["slaptest", "service"], False, ["service", "slapd", "restart"]),
+        ("haproxy", ["haproxy", "systemctl", "service"], True, ["systemctl", "reload", "haproxy"]),
+        ("haproxy", ["haproxy", "service"], False, ["service", "haproxy", "reload"]),
     ],
 )
 def test_the_variant_follows_what_the_host_has(programs, name, there, systemd, reload_command):
