@@ -54,20 +54,17 @@ def _paths(top, above, pool, anchors, now, steps):
         if issuer in above or refusal(top, issuer, len(above), now):
             continue
         if next(steps, None) is None:
-            raise _too_many(top, above)
+            raise _too_many(top)
         yield from _paths(issuer, above + [issuer], pool, anchors, now, steps)
 
 
-def _too_many(top, above):
-    issuer = _x509.name_text(top.issuer)
+def _too_many(top):
     return UpkiError(
         "chain_endless",
-        "Above '{0}' lie so many CA certificates that signed each other that no chain can be chosen.".format(
-            _x509.name_text(above[0].issuer if above else top.subject)
+        "So many CA certificates around '{0}' signed each other that no chain can be chosen.".format(
+            _x509.name_text(top.issuer)
         ),
-        "Take what the CA did not publish out of the inbox and the intermediates folders; look for '{0}'.".format(
-            issuer
-        ),
+        "Take those that the CA did not publish out of the inbox and the intermediates folders.",
     )
 
 

@@ -197,7 +197,7 @@ def test_cas_that_signed_each_other_many_times_over_are_refused_and_not_tried_fo
         end = pki.NOW + pki.days(1000 + number)
         pool += [pki.CA("Mesh A", b, end=end).certificate, pki.CA("Mesh B", a, end=end).certificate]
     error = fails("chain_endless", a.issue("www.example.ac.jp"), pool, [], pki.NOW)
-    assert "Mesh A" in error.message
+    assert "CN=Mesh" in error.message
 
 
 def test_a_missing_step_above_is_named(lab):
