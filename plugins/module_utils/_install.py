@@ -132,7 +132,7 @@ class Job(object):
         if chosen.error:
             raise UpkiError(
                 chosen.error["code"],
-                "{0} (certificate in '{1}')".format(chosen.error["message"], chosen.file),
+                "The certificate in '{0}' cannot go live: {1}".format(chosen.file, chosen.error["message"]),
                 chosen.error.get("fix", ""),
             )
         wanted = item["wanted"] + list(pending.meta.get("dns_names") or [])
@@ -202,16 +202,21 @@ class Job(object):
         if not older:
             raise UpkiError(
                 "no_previous",
-                "There is no generation of '{0}' before the live one ({1}).".format(
-                    item["name"], live.id if live is not None else "there is none"
+                "'{0}' cannot go back: {1}.".format(
+                    item["name"],
+                    "nothing complete is older than the live generation {0}".format(live.id)
+                    if live is not None
+                    else "it has no live generation",
                 ),
-                "Look at what is there with campus.upki.info.",
+                "campus.upki.info lists what the store still has; to go forward, take 'state: previous' away.",
             )
         target = older[-1]
         chosen = _standing(target)
         if chosen is None:
             raise UpkiError(
-                "certificate_broken", "The generation '{0}' has no readable certificate.".format(target.path)
+                "certificate_broken",
+                "The generation before the live one, '{0}', has no readable certificate.".format(target.path),
+                "Restore it from the backup; campus.upki.info lists the others.",
             )
         _preflight.check(chosen, [item["name"]], target.spki_sha256(), self.now)
         _preflight.load_files(target.file("fullchain.pem"), target.key_path)
@@ -256,7 +261,8 @@ class Job(object):
         verdict, seen = _swap.served(_swap_item(item, slot, live, standing))
         if verdict == "closed":
             self.warnings.append(
-                "{0}: nothing to compare on {1}: {2}.".format(item["name"], item["endpoint"], _swap.describe(seen))
+                "{0}: whether {1} serves the live certificate is unknown: {2}. Start the server, or correct "
+                "'endpoint'.".format(item["name"], item["endpoint"], _swap.describe(seen))
             )
         if verdict != "other":
             return "none", code, reason
@@ -536,7 +542,7 @@ def together(errors):
         error.details["errors"] = rows
         return error
     text = " ".join("[{0}] {1}: {2}".format(number, name, error) for number, (name, error) in enumerate(errors, 1))
-    return UpkiError("several", "{0} certificates cannot be installed. {1}".format(len(errors), text), "", errors=rows)
+    return UpkiError("several", "{0} faults; nothing was changed. {1}".format(len(errors), text), "", errors=rows)
 
 
 def difference(plan):

@@ -42,13 +42,12 @@ def check(chosen, wanted, spki_sha256, now):
     faults = [fault for rule in RULES for fault in [rule(chosen, wanted, spki_sha256, now)] if fault]
     if not faults:
         return
-    code, _message, fix = faults[0]
     raise UpkiError(
-        code,
+        faults[0][0],
         "The certificate in '{0}' (serial {1}) cannot go live: {2}.".format(
             chosen.file, chosen.certificate.serial_number, "; ".join(message for _code, message, _fix in faults)
         ),
-        fix,
+        " ".join(fix for _code, _message, fix in faults),
         faults=[{"code": row[0], "message": row[1]} for row in faults],
     )
 
@@ -80,7 +79,11 @@ def _names(chosen, wanted, _spki, _now):
 def _ended(chosen, _wanted, _spki, now):
     end = _x509.not_after(chosen.certificate)
     if now > end:
-        return "expired", "it expired on {0:%Y-%m-%d %H:%M} UTC".format(end), "Request a new certificate."
+        return (
+            "expired",
+            "it expired on {0:%Y-%m-%d %H:%M} UTC".format(end),
+            "Request a new one with campus.upki.request.",
+        )
     return None
 
 
@@ -88,19 +91,23 @@ def _not_begun(chosen, _wanted, _spki, now):
     begin = _x509.not_before(chosen.certificate)
     if now + CLOCK < begin:
         message = "it is valid only from {0:%Y-%m-%d %H:%M} UTC, and it is {1:%Y-%m-%d %H:%M} here".format(begin, now)
-        return "not_yet_valid", message, "Check the host's clock (timedatectl)."
+        return "not_yet_valid", message, "Check the host's clock (timedatectl); if it is right, run again then."
     return None
 
 
 def _server_auth(chosen, _wanted, _spki, _now):
     if not _x509.allows_server_auth(chosen.certificate):
-        return "not_for_servers", "its extended key usage lacks serverAuth", "Apply for a server certificate."
+        return (
+            "not_for_servers",
+            "its extended key usage lacks serverAuth",
+            "Apply for a server certificate (サーバ証明書).",
+        )
     return None
 
 
 def _not_a_ca(chosen, _wanted, _spki, _now):
     if _x509.is_ca(chosen.certificate):
-        return "is_a_ca", "it is a CA certificate", "Take the server's certificate."
+        return "is_a_ca", "it is a CA certificate", "Take the certificate that was issued for the server."
     return None
 
 
@@ -164,14 +171,17 @@ def _load_error(error, encrypted, fullchain, key):
         return UpkiError(
             "key_encrypted",
             "The private key '{0}' has a passphrase, so the server could not start unattended.".format(key),
-            "Remove it: openssl pkey -in key.pem -out new.pem, with the rights 0600.",
+            "Write it without one (umask 077; openssl pkey -in {0} -out {0}.new) and put that in its place.".format(
+                key
+            ),
         )
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
     if reason == "KEY_VALUES_MISMATCH":
         return UpkiError(
             "key_mismatch",
             "The private key '{0}' does not belong to the certificate.".format(key),
-            "The generation was changed by hand; put its own key back.",
+            "Put the key that was made with its request in its place. To compare: openssl pkey -in {0} -pubout, and "
+            "openssl x509 -noout -pubkey of the certificate.".format(key),
         )
     if NOT_TAKEN.match(str(reason)):
         return UpkiError(

@@ -89,7 +89,9 @@ def _is_argv(value, empty):
 
 def _bad_row(name, why):
     return UpkiError(
-        "server_row_invalid", "The server '{0}' in 'servers' cannot be used: {1}.".format(name, why), "Correct the row."
+        "server_row_invalid",
+        "The server '{0}' in 'servers' cannot be used: {1}.".format(name, why),
+        "Correct it there; each row has test, reload and timeout.",
     )
 
 

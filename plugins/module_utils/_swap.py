@@ -57,7 +57,8 @@ def run(argv, timeout):
             problem = "no end after {0} seconds, killed".format(timeout)
         output.seek(0)
         text = output.read(65536).decode("utf-8", "replace").strip()
-    return Outcome(not problem, "; ".join(part for part in (problem, text[-OUTPUT:]) if part))
+    said = text[-OUTPUT:] or (problem and "it printed nothing, so look at its log")
+    return Outcome(not problem, "; ".join(part for part in (problem, said) if part))
 
 
 def _kill_group(process):
@@ -272,7 +273,7 @@ def _rolled_back(error, flipped, undos, seen, server, wait):
     if restored:
         error.message += " Everything was put back as it was before."
     else:
-        error.message += " GOING BACK WAS NOT CLEAN: {0}.".format("; ".join(notes))
+        error.message += " GOING BACK WAS NOT CLEAN, look at the server now: {0}.".format("; ".join(notes))
     return error
 
 

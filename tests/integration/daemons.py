@@ -236,7 +236,8 @@ class Haproxy(Daemon):
 class Slapd(Daemon):
     """A directory without a database: it answers STARTTLS. Started anew where others reload."""
 
-    kind, programs, starttls = "slapd", ("slapd", "slaptest"), "ldap"
+    kind, starttls = "slapd", "ldap"
+    programs: tuple[str, ...] = ("slapd", "slaptest")
 
     def main(self) -> str:
         text = f"pidfile {self.path}/pid\nargsfile {self.path}/args\n"

@@ -137,7 +137,7 @@ def test_a_renewal_that_the_server_does_not_take_is_rolled_back(plain: daemons.D
 
 def test_the_tests_commands_are_those_of_the_table(plain: daemons.Daemon) -> None:
     """But for the paths of a configuration of its own."""
-    variants: list[dict[str, Any]] = _servers.ROWS[plain.kind]
+    variants: Any = _servers.ROWS[plain.kind]
     asked = [(plain.test(), "test")] + [(plain.reload(), "reload")] * (plain.kind in ("postfix", "dovecot"))
     for argv, which in asked:
         words = [pathlib.Path(argv[0]).name, *argv[1:]]

@@ -108,6 +108,8 @@ def test_all_faults_are_told_at_once():
     leaf = INTER.issue(NAME, pki.key("other").public_key(), usages=[pki.CLIENT], names=["x.example.ac.jp"])
     error = refused("other_key", leaf)
     assert [fault["code"] for fault in error.details["faults"]] == ["other_key", "names_missing", "not_for_servers"]
+    places = [error.fix.index(words) for words in ("issued for this request", "IT centre", "サーバ証明書")]
+    assert places == sorted(places)
 
 
 # --- loading ---------------------------------------------------------------------------------------------------

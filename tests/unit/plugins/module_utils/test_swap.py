@@ -23,6 +23,11 @@ def test_a_failing_command_tells_status_and_output():
     assert (outcome.ok, outcome.text) == (False, "exit status 7; no")
 
 
+def test_a_failing_command_that_says_nothing_sends_to_its_log():
+    assert _swap.run(["false"], 10).text == "exit status 1; it printed nothing, so look at its log"
+    assert _swap.run(["true"], 10).text == ""
+
+
 def test_a_missing_command_is_no_traceback():
     outcome = _swap.run(["/nowhere/at/all"], 10)
     assert not outcome.ok
