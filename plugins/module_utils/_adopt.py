@@ -15,6 +15,11 @@ ISSUERS = ("NII Open Domain CA",)
 ENDPOINT = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|(?P<host>[^\s:\[\]/]+))(?::(?P<port>\d{1,5}))?$")
 
 
+def is_upki(certificate, issuers=ISSUERS):
+    """True when the issuer is one of the service's CAs."""
+    return _x509.name_value(certificate.issuer, "CN").startswith(tuple(issuers))
+
+
 def facts(certificate, source, generation=None, issuers=ISSUERS):
     """What the decisions need to know of a certificate. `upki` is true for what came through the store."""
     subject = dict(reversed(_x509.name_fields(certificate.subject)))
@@ -29,7 +34,7 @@ def facts(certificate, source, generation=None, issuers=ISSUERS):
         "ou": subject.get("OU", ""),
         "subject": {key: subject.get(key, "") for key in ("O", "L", "ST")},
         "issuer": issuer or _x509.name_text(certificate.issuer),
-        "upki": generation is not None or issuer.startswith(tuple(issuers)),
+        "upki": generation is not None or is_upki(certificate, issuers),
         "dns_names": _x509.dns_names(certificate),
         "requested_names": set(_x509.dns_names(certificate)) | {subject.get("CN", "")},
         "key_type": _x509.key_type(certificate.public_key()),

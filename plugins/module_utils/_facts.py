@@ -10,25 +10,30 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 REQUEST_FILES = ("key.pem", "request.pem", "request.json")
 
 
-def certificate_facts(generation):
-    """Facts of a generation's certificate, or None while it has none."""
+def certificate_facts(generation, issuers=_adopt.ISSUERS):
+    """Facts of a generation's certificate, or None while it has none.
+
+    issuers: who counts as UPKI for a certificate that was made by hand and taken into the store by install.
+    """
     certificate = generation.certificate()
     if certificate is None:
         return None
-    found = _adopt.facts(certificate, "the store", generation.id)
     meta = generation.meta
+    by_hand = meta.get("reason_code") == "adopted"
+    found = _adopt.facts(certificate, "the store", generation.id, issuers)
+    found["upki"] = not by_hand or _adopt.is_upki(certificate, issuers)
     if meta.get("name"):
         # What was asked for counts, not what the CA made of it: a name that the CA dropped must not be asked for daily.
         found["requested_names"] = set(meta.get("dns_names") or []) | {meta["name"]}
     return found
 
 
-def issued(slot):
+def issued(slot, issuers=_adopt.ISSUERS):
     """(facts of all certificates, newest first; warnings about old ones that cannot be read)."""
     olds, broken = [], []
     for generation in slot.generations():
         try:
-            olds.append(certificate_facts(generation))
+            olds.append(certificate_facts(generation, issuers))
         except UpkiError as error:
             text = "The certificate in '{0}' cannot be read: {1}".format(generation.path, error.message)
             broken.append(_lifecycle.warning("generation_broken", text))
@@ -101,11 +106,11 @@ def _from_file(path):
     return _adopt.from_file(path)
 
 
-def of_slot(slot, wanted, adopt):
+def of_slot(slot, wanted, adopt, issuers=_adopt.ISSUERS):
     """The facts that _lifecycle.decide() takes. `adopt` is called only when the store has nothing of this name."""
-    olds, broken = issued(slot)
+    olds, broken = issued(slot, issuers)
     live_generation, pending = slot.live, slot.pending
-    live = certificate_facts(live_generation) if live_generation else None
+    live = certificate_facts(live_generation, issuers) if live_generation else None
     found = orphans(slot)
     if not olds and pending is None and not found and wanted["state"] != "cancelled":
         foreign = adopt(wanted)

@@ -48,8 +48,8 @@ class Request(object):
         self.store = Store(params.get("store") or "/etc/upki")
         self.lead_time = _validity.DEFAULT_LEAD_TIME if params.get("lead_time") is None else params["lead_time"]
         self.renew_before = params.get("renew_before") or _validity.DEFAULT_RENEW_BEFORE
-        issuers = params.get("issuers") or _adopt.ISSUERS
-        self._look = adopt or (lambda wanted: _facts.adopted(wanted, issuers))
+        self.issuers = params.get("issuers") or _adopt.ISSUERS
+        self._look = adopt or (lambda wanted: _facts.adopted(wanted, self.issuers))
         self._seen = {}  # a port is asked once a run
 
     def run(self):
@@ -86,7 +86,7 @@ class Request(object):
         return plans
 
     def _plan_one(self, wanted, slot):
-        facts = _facts.of_slot(slot, wanted, self._adopt)
+        facts = _facts.of_slot(slot, wanted, self._adopt, self.issuers)
         override = (wanted["kind"], wanted["serial"])
         extra = list(facts["broken"])
         if wanted["kind"] and override in facts["used"]:

@@ -31,7 +31,8 @@ SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
 PUBLIC = 0o644
 PRIVATE = 0o600
 DIRECTORY = 0o755
-KEY_MODES = (0o600, 0o640)
+# Parts of request.json whose shape others rely on.
+SHAPES = (("name", str), ("record", dict), ("dns_names", list), ("replaces", dict), ("amended", list))
 
 
 def _read(path):
@@ -48,6 +49,16 @@ def _read(path):
 def _text(path):
     data = _read(path)
     return None if data is None else data.decode("utf-8", "replace")
+
+
+def _well_shaped(meta):
+    """True for what add_generation() writes, False for what damage or a hand made of it."""
+    if not isinstance(meta, dict):
+        return False
+    record = meta.get("record") or {}
+    parts = [(meta.get(key), type_) for key, type_ in SHAPES]
+    parts += [(record.get("subject") if isinstance(record, dict) else None, dict)]
+    return all(value is None or isinstance(value, type_) for value, type_ in parts)
 
 
 class Generation(object):
@@ -85,7 +96,7 @@ class Generation(object):
             found = json.loads(_text(self.file("request.json")) or "{}")
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return found if _well_shaped(found) else {}
 
     @property
     def cancelled(self):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a slot of the store to the facts of a decision."""
 
+import json
 import os
 
 import pytest
@@ -55,6 +56,27 @@ def test_requested_names_count_and_not_those_of_the_certificate(store):
     run(store, wanted(dns_names=["dropped.example.ac.jp"]))
     make_live(store, names=(NAME, "added.example.ac.jp"))
     assert facts(store)["live"]["requested_names"] == {NAME, "dropped.example.ac.jp"}
+
+
+@pytest.mark.parametrize(
+    "issuer, kind", [("GlobalSign RSA OV SSL CA 2018", "server_issue"), ("NII Open Domain CA - G7 RSA", "server_renew")]
+)
+def test_what_install_adopted_counts_as_upki_only_by_its_issuer(store, issuer, kind):
+    """The CA refuses a renewal of a serial that is another CA's."""
+    run(store)
+    generation = make_live(store, issuer=issuer, age=190)
+    meta = {"name": NAME, "reason_code": "adopted", "dns_names": [NAME], "created": "2026-05-16T00:00:00Z"}
+    with open(generation.file("request.json"), "w") as stream:
+        json.dump(meta, stream)
+    assert facts(store)["live"]["upki"] is (kind == "server_renew")
+    asked = row(store, check_mode=True)
+    assert (asked["reason_code"], asked["kind"], bool(asked["record"]["serial"])) == (
+        "due",
+        kind,
+        kind != "server_issue",
+    )
+    own = row(store, check_mode=True, issuers=[issuer[:10]])
+    assert own["kind"] == "server_renew"
 
 
 def test_all_certificates_newest_first(store):

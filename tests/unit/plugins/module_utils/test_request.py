@@ -499,3 +499,29 @@ def test_the_diff_shows_parsed_fields(store):
 def test_names_that_resemble_well_known_services_are_warned_of(store):
     found = row(store, wanted("g00gle.example.ac.jp"))
     assert (found["state"], codes(found)) == ("pending", ["phishing_like"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"record": "x"},
+        {"record": {"subject": "x"}},
+        {"dns_names": 5},
+        {"name": ["a"]},
+        {"replaces": "x"},
+        {"amended": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("more", [{}, {"kind": "server_issue"}, {"state": "cancelled"}], ids=str)
+def test_a_record_of_another_shape_is_named_and_no_traceback(store, damage, more):
+    run(store)
+    path = Store(store).certificate(NAME).pending.file("request.json")
+    with open(path) as stream:
+        meta = json.load(stream)
+    with open(path, "w") as stream:
+        json.dump(dict(meta, **damage), stream)
+    with pytest.raises(UpkiError) as caught:
+        run(store, wanted(**more))
+    assert caught.value.code == "generation_broken"
+    assert path in str(caught.value)
