@@ -94,7 +94,7 @@ def _faults(endpoint):
 def endpoints_of_certificates(certificates, loopback, expected=None):
     """Rows for `endpoints` of certificates as the roles know them. expected: what campus.upki.info returned."""
     stored = {row.get("name"): row.get("live") or {} for row in expected or []}
-    rows = []
+    rows, places = [], set()
     for certificate in certificates:
         name = certificate.get("name")
         if not name:
@@ -105,6 +105,9 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
         host, port = split_host(str(endpoint or name))
         if loopback == "by_name" and LOOPBACK.match(host):
             host = name
+        if (host, port or 443, name) in places:
+            continue  # found on the host, and named in the inventory too
+        places.add((host, port or 443, name))
         rows.append(
             {
                 "host": host,

@@ -32,6 +32,13 @@ options:
     type: list
     elements: str
     default: []
+  discover:
+    description:
+      - Whether to look for the TLS virtual hosts of the host's nginx and Apache, RV(discovered).
+      - They are read from what C(nginx -T) and C(apachectl -t -D DUMP_VHOSTS) say, and where Apache says too little
+        from the file that it names. C(nginx -T) needs the rights of root.
+    type: bool
+    default: false
   query:
     description:
       - JMESPath expression that selects from the result, such as C(certificates[?state=='pending'].name).
@@ -217,6 +224,24 @@ certificates:
       type: list
       elements: dict
       returned: always
+discovered:
+  description: With O(discover) the TLS virtual hosts of the host's web servers.
+  returned: when O(discover) is true
+  type: dict
+  contains:
+    endpoints:
+      description:
+        - One entry for each name and place, each with C(name), C(endpoint) (V(127.0.0.1:443) where the server listens
+          on all addresses), C(server) (V(nginx) or V(apache)) and C(file). They can be given to M(campus.upki.verify)
+          as O(campus.upki.verify#module:certificates).
+      type: list
+      elements: dict
+      returned: always
+    problems:
+      description: What could not be read, and virtual hosts without a name to connect to.
+      type: list
+      elements: str
+      returned: always
 reason_code:
   description: The kind of error as a word.
   returned: failure
@@ -226,12 +251,13 @@ reason_code:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.campus.upki.plugins.module_utils import _inventory, _requirements
+from ansible_collections.campus.upki.plugins.module_utils import _discover, _inventory, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 ARGUMENTS = {
     "store": {"type": "path", "default": "/etc/upki"},
     "names": {"type": "list", "elements": "str", "default": []},
+    "discover": {"type": "bool", "default": False},
     "query": {"type": "str"},  # for the action plugin
 }
 
@@ -245,7 +271,8 @@ def main():
         module.fail_json(**error.result())
     for text in _inventory.warnings(module.params["store"], rows):
         module.warn(text)
-    module.exit_json(changed=False, certificates=rows)
+    found = {"discovered": _discover.discover()} if module.params["discover"] else {}
+    module.exit_json(changed=False, certificates=rows, **found)
 
 
 if __name__ == "__main__":

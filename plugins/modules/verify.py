@@ -51,7 +51,8 @@ options:
     description:
       - Certificates as the roles know them (variable C(upki_certificates)). Used are C(name), C(dns_names) and
         C(public_endpoint) or else C(endpoint), V(host:port), by default port 443 of the name, and C(starttls).
-      - An empty C(endpoint) leaves the certificate out. Other keys are ignored.
+      - An empty C(endpoint) leaves the certificate out. Other keys are ignored, and so is a second entry for the same
+        name and place. RV(campus.upki.info#module:discovered.endpoints) fits here.
     type: list
     elements: dict
   files:

@@ -97,3 +97,32 @@ def test_a_missing_intermediate_is_named_by_its_file(issuer: Issuer) -> None:
         status, output = verify(issuer, port)
     assert status != 0 and "chain_incomplete" in output
     assert str(issuer.path / "intermediates" / "ca.cer") in output
+
+
+def test_virtual_hosts_that_the_inventory_does_not_name(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain, key = put_live(issuer)
+    with tls_zoo.tls(chain, key) as port:
+        nginx = issuer.path / "nginx"
+        nginx.write_text(
+            "#!/bin/sh\necho '# configuration file /n:'\n"
+            f"echo 'server {{ listen 127.0.0.1:{port} ssl; server_name {NAME} other.example.ac.jp; }}'\n"
+        )
+        nginx.chmod(0o755)
+        monkeypatch.setenv("PATH", str(issuer.path), prepend=os.pathsep)
+        status, output = verify(issuer, port, upki_verify_discover=True)
+    assert status != 0 and "2 endpoints looked at" in output, output
+    assert "name_mismatch" in output and "other.example.ac.jp" in output
+
+
+def test_after_adoption_the_manager_is_told_of_the_certificate_from_before(issuer: Issuer) -> None:
+    """The first certificate of the store took the place of one that somebody set up by hand."""
+    chain, key = put_live(issuer)
+    live = issuer.store.certificate(NAME).live
+    assert live is not None
+    path = pathlib.Path(live.path) / "request.json"
+    before = {"serial": "4711", "not_after": "2099-01-01T00:00:00Z", "generation": None, "source": "/etc/ssl/a.pem"}
+    path.write_text(json.dumps({**live.meta, "replaces": before}), encoding="utf-8")
+    with tls_zoo.tls(chain, key) as port:
+        status, output = verify(issuer, port)
+    assert status == 0, output
+    assert "old certificate with serial 4711 (valid until 2099-01-01)" in " ".join(output.split())

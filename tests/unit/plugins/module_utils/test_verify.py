@@ -284,3 +284,12 @@ def test_a_certificate_from_before_the_store_is_told_too():
 )
 def test_nothing_remains(expected):
     assert _verify.next_steps(SERVED, expected) == []
+
+
+def test_what_was_found_on_the_host_and_named_too_is_looked_at_once():
+    rows = [{"name": "a.example"}, {"name": "a.example", "endpoint": "127.0.0.1:443"}, {"name": "b.example"}]
+    by_name = _verify.endpoints_of_certificates(rows, "by_name")
+    assert [(row["host"], row["server_name"]) for row in by_name] == [("a.example",) * 2, ("b.example",) * 2]
+    assert len(_verify.endpoints_of_certificates(rows, "as_written")) == 3
+    others = [{"name": "a.example"}, {"name": "a.example", "endpoint": "a.example:8443"}]
+    assert len(_verify.endpoints_of_certificates(others, "by_name")) == 2

@@ -49,6 +49,18 @@ def test_the_store_and_its_names(info, tmp_path):
     assert answer["changed"] is False
 
 
+def test_virtual_hosts_on_request(info, tmp_path, monkeypatch):
+    nginx = tmp_path / "nginx"
+    nginx.write_text(
+        "#!/bin/sh\necho '# configuration file /n:'\necho 'server { listen 443 ssl; server_name a.example; }'\n"
+    )
+    nginx.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert "discovered" not in info()
+    found = info(discover=True)["discovered"]["endpoints"]
+    assert {"name": "a.example", "endpoint": "127.0.0.1:443", "server": "nginx", "file": "/n"} in found
+
+
 def test_what_is_wrong_becomes_a_warning_with_its_remedy(info, tmp_path):
     live = store_helpers.live_store(tmp_path / "upki")
     (tmp_path / "upki" / store_helpers.NAME / "generations" / live.id / "key.pem").unlink()
