@@ -48,14 +48,19 @@ FQDN:                          {name}
 SHA-256:
 {sums}
 """
+ENCRYPTED = """
+暗号化 (encrypted with {tool} for):
+{recipients}
+"""
 
 
 def run(params, check_mode=False):
     """The module's result. The key is in the archive and nowhere else."""
     parcel = open_parcel(params["store"], params["name"], params.get("generation"))
     files = contents(parcel)
-    text = letter(parcel, files)
     tool = _tool(params.get("encrypt_with"), params.get("recipients") or [])
+    # The encrypted archive does not say for whom it is; that the letter does lets the next run see other recipients.
+    text = letter(parcel, files) + _recipients_text(tool, params.get("recipients") or [])
     path = os.path.join(params["dest"], archive_name(parcel, tool))
     letter_path = os.path.join(params["dest"], "{0}.txt".format(parcel.name))
     data = archive(files + [("README.txt", text.encode("utf-8"))], parcel)
@@ -130,6 +135,12 @@ def letter(parcel, files):
         issuer=_x509.name_value(parcel.certificate.issuer, "CN"),
         sums=dict(files)["SHA256SUMS"].decode("ascii").rstrip("\n"),
     )
+
+
+def _recipients_text(tool, recipients):
+    if tool is None:
+        return ""
+    return ENCRYPTED.format(tool=tool["argv"][0], recipients="\n".join(recipients))
 
 
 def archive_name(parcel, tool):

@@ -73,3 +73,20 @@ def test_become_and_fetch_are_refused_before_anything_is_written(archive: pathli
     assert result["failed"] is True
     assert result["reason_code"] == "fetch_with_become"
     executed.assert_not_called()
+
+
+def test_a_missing_folder_on_the_controller_is_told_before_anything_is_written(archive: pathlib.Path) -> None:
+    result, executed = run(archive, fetch=True, fetch_dest="nowhere")
+    assert result["failed"] is True
+    assert result["reason_code"] == "fetch_dest_missing"
+    assert "nowhere" in result["msg"]
+    executed.assert_not_called()
+
+
+def test_an_archive_that_others_may_read_is_written_anew(archive: pathlib.Path) -> None:
+    run(archive, fetch=True, fetch_dest="controller")
+    target = archive.parent.parent / "controller" / "club.zip"
+    target.chmod(0o644)
+    assert run(archive, check=True, fetch=True, fetch_dest="controller")[0]["changed"] is True
+    assert run(archive, fetch=True, fetch_dest="controller")[0]["changed"] is True
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600

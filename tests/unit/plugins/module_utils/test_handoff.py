@@ -146,6 +146,17 @@ def test_the_plain_archive_goes_through_a_pipe_only(tmp_path, live, monkeypatch)
     del live
 
 
+def test_another_recipient_gets_another_archive(tmp_path, live, monkeypatch):
+    fake(tmp_path, monkeypatch, 'echo "$@"; wc -c\n')
+    result = run(tmp_path, encrypt_with="age", recipients=["age1mistyped"])
+    assert "age1mistyped" in result["text"]
+    assert run(tmp_path, check_mode=True, encrypt_with="age", recipients=["age1abc"])["changed"] is True
+    assert run(tmp_path, encrypt_with="age", recipients=["age1abc"])["changed"] is True
+    with open(result["path"]) as stream:
+        assert "age1abc" in stream.readline()
+    del live
+
+
 def test_a_tool_that_fails_writes_nothing(tmp_path, live, monkeypatch):
     fake(tmp_path, monkeypatch, "echo unknown recipient >&2; exit 1\n")
     fails("encryption_failed", tmp_path, encrypt_with="age", recipients=["age1abc"])
