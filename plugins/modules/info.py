@@ -45,6 +45,9 @@ options:
       - Evaluated on the controller by the action plugin of the same name; the selection stands in C(query_result)
         beside the full result. Hosts do not need the C(jmespath) library.
     type: str
+requirements:
+  - cryptography >= 3.2 on the managed host
+  - jmespath on the controller, for O(query) only
 seealso:
   - module: campus.upki.request
   - module: campus.upki.install

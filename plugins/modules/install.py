@@ -22,7 +22,7 @@ description:
     port. When the port does not serve the new certificate, everything is put back as it was.
   - All of a host's certificates are treated in one call, those of one server with one reload. Everything is checked
     before anything changes.
-  - Nothing has arrived yet is no failure; see RV(certificates[].state).
+  - What has not arrived yet is no failure; see RV(certificates[].state).
   - A run that was killed at any moment is repaired by the next run, also a reload that was lost.
 extends_documentation_fragment:
   - campus.upki.attributes

@@ -169,6 +169,8 @@ options:
     type: list
     elements: str
     default: ['NII Open Domain CA']
+requirements:
+  - cryptography >= 3.2 on the managed host
 seealso:
   - module: campus.upki.tsv
   - module: campus.upki.install
@@ -225,7 +227,7 @@ EXAMPLES = r"""
       - name: www.example.ac.jp
         software: nginx
         kind: server_renew
-        serial: 64:50:46:22:7d:5b:43:33:2e:2c:7b:34:3d:c2:ab:0d
+        serial: "64:50:46:22:7d:5b:43:33:2e:2c:7b:34:3d:c2:ab:0d"
     subject: "{{ upki_subject }}"
     manager: "{{ upki_manager }}"
 """
