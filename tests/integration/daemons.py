@@ -212,7 +212,8 @@ class Haproxy(Daemon):
 
     def main(self) -> str:
         text = (
-            f"global\n  stats socket {self.path}/socket\ndefaults\n  mode http\n  timeout connect 5s\n"
+            f"global\n  stats socket {self.path}/socket\n{'  user nobody' if os.geteuid() == 0 else ''}\n"
+            "defaults\n  mode http\n  timeout connect 5s\n"
             f"  timeout client 5s\n  timeout server 5s\n"
             f"frontend plain\n  bind 127.0.0.1:{self.plain_port}\n  http-request return status 204\n"
         )
@@ -233,21 +234,41 @@ class Haproxy(Daemon):
         return [program("haproxy"), "-W", "-f", str(self.config)]
 
 
+USER = "openldap"  # Debian's, and the name of its group
+
+
 class Slapd(Daemon):
-    """A directory without a database: it answers STARTTLS. Started anew where others reload."""
+    """A directory without a database: it answers STARTTLS. Started anew where others reload.
+
+    As Debian's it gives up root before it reads its key, of which it therefore has a copy.
+    """
 
     kind, starttls = "slapd", "ldap"
     programs: tuple[str, ...] = ("slapd", "slaptest")
 
+    def links(self) -> list[dict[str, Any]]:
+        rights = {"group": USER, "mode": "0640"} if self.gives_up_root() else {}
+        return [{"path": str(self.path / "tls" / f"{NAME}.key"), "what": "key", "copy": True, **rights}]
+
+    @staticmethod
+    def gives_up_root() -> bool:
+        return os.geteuid() == 0 and USER in {one.gr_name for one in grp.getgrall()}
+
     def main(self) -> str:
         text = f"pidfile {self.path}/pid\nargsfile {self.path}/args\n"
         if self.tls:
-            text += f"TLSCertificateFile {self.live}/fullchain.pem\nTLSCertificateKeyFile {self.live}/key.pem\n"
+            text += f"TLSCertificateFile {self.live}/fullchain.pem\n"
+            text += f"TLSCertificateKeyFile {self.path}/tls/{NAME}.key\n"
         return text
 
     def prepare(self) -> None:
         """The script stands for `systemctl restart slapd`: stop it, start it, fail when it does not come up."""
-        start = " ".join([program("slapd"), "-f", str(self.config), "-h", f"ldap://127.0.0.1:{self.port}"])
+        (self.path / "tls").mkdir()
+        words = [program("slapd"), "-f", str(self.config), "-h", f"ldap://127.0.0.1:{self.port}"]
+        if self.gives_up_root():
+            shutil.chown(self.path, USER)
+            words += ["-u", USER, "-g", USER]
+        start = " ".join(words)
         (self.path / "restart").write_text(
             "#!/bin/sh\n"
             f"read -r old < {self.path}/pid && kill $old\n"
@@ -273,6 +294,9 @@ class OnlineSlapd(Slapd):
     """slapd with its configuration in cn=config: setting the same paths again makes it read the files."""
 
     programs = ("slapd", "slaptest", "slapadd", "ldapmodify")
+
+    def links(self) -> list[dict[str, Any]]:
+        return []
 
     def prepare(self) -> None:
         files = {"olcTLSCertificateFile": "fullchain.pem", "olcTLSCertificateKeyFile": "key.pem"}
