@@ -44,7 +44,7 @@ def test_a_second_request_changes_nothing_with_one_exchange_a_host(fleet: Contro
 
 
 def test_check_mode_announces_the_first_installation_and_touches_no_host(fleet: Controller) -> None:
-    fleet.issue(upki_practice_ca_backdate=100).good()
+    fleet.issue(upki_practice_ca_backdate=100, upki_practice_ca_generation="g7").good()
     before = fleet.trees()
     run = fleet.deploy("--check", "--diff").good()
     assert all(counts["changed"] for counts in run.recap.values()), run.output
