@@ -99,7 +99,8 @@ options:
     type: path
   stores:
     description:
-      - Further trust stores whose verdict is wanted, as names and paths, for example
+      - >-
+        Further trust stores whose verdict is wanted, as names and paths, for example
         V({Debian 12: /srv/roots/debian12.pem, Firefox: certifi}). The words V(system) and V(certifi) stand for the
         system's store and for that of the Python library certifi, which carries Mozilla's.
       - Where one accepts a chain and another does not, RV(results[].findings[].code=untrusted_in_store) names them.
