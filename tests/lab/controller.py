@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -40,6 +41,7 @@ RESTLESS = (
     "var/cache",
     "var/spool",
 )
+NUMBERS = itertools.count(1)
 SERVERS = {"nginx": "nginx", "apache2": "apache"}
 
 
@@ -74,6 +76,7 @@ class Controller:
 
     def __init__(self, lab: Lab, path: pathlib.Path, hosts: list[Host]) -> None:
         self.lab, self.path, self.hosts = lab, path, hosts
+        self.number = next(NUMBERS)  # connections kept open to a machine must not meet the next one at its address
         self.inventory = path / "inventory"
         (self.inventory / "host_vars").mkdir(parents=True)
         (self.inventory / "group_vars").mkdir()
@@ -130,7 +133,7 @@ class Controller:
             "ANSIBLE_HOME": str(self.path / ".ansible"),
             "ANSIBLE_SSH_EXECUTABLE": str(self.log.with_name("bin") / "ssh"),
             # Short: a socket's path has room for about 100 bytes.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.path / "cp"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.path / f"cp{self.number}"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",

@@ -255,6 +255,7 @@ class Lab:
             host.number = next(n for n in range(11, 250) if n not in taken)
             self.hosts[host.name] = host
         self.save()
+        self._forget_host_keys({self.address(host.name) for host in hosts})
         for host in hosts:
             self.remove(host.name, forget=False)
             self._mount(host)
@@ -265,6 +266,13 @@ class Lab:
             self.boot(host.name, wait=False)
         for host in hosts:
             self.await_ssh(host.name)
+
+    def _forget_host_keys(self, addresses: set[str]) -> None:
+        """A new machine at an old address has another key."""
+        known = self.path / "ssh" / "known_hosts"
+        if known.exists():
+            lines = known.read_text().splitlines(keepends=True)
+            known.write_text("".join(line for line in lines if line.split(" ")[0] not in addresses))
 
     def _ssh_key(self) -> None:
         if not self.key.exists():
