@@ -24,6 +24,7 @@ description:
     before anything changes.
   - What has not arrived yet is no failure; see RV(certificates[].state).
   - A run that was killed at any moment is repaired by the next run, also a reload that was lost.
+  - Servers are reloaded and never restarted, but for slapd, which knows no reload.
 extends_documentation_fragment:
   - campus.upki.attributes
 attributes:
@@ -295,7 +296,11 @@ certificates:
       type: list
       elements: str
     notices:
-      description: What to know about the chain, with C(code) and C(message).
+      description:
+        - What to know about the certificate and its chain, with C(code) and C(message).
+        - The codes are V(unknown_ca), V(old_generation), V(downloaded), V(no_client_auth) and V(chain_outdated). The last
+          one, which is a warning as well, says that another chain would be chosen today for the certificate that is
+          live; nothing is changed, because a chain goes live with its certificate.
       type: list
       elements: dict
 ignored:
