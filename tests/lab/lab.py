@@ -270,9 +270,8 @@ class Lab:
     def _forget_host_keys(self, addresses: set[str]) -> None:
         """A new machine at an old address has another key."""
         known = self.path / "ssh" / "known_hosts"
-        if known.exists():
-            lines = known.read_text().splitlines(keepends=True)
-            known.write_text("".join(line for line in lines if line.split(" ")[0] not in addresses))
+        for address in addresses if known.exists() else ():
+            run("ssh-keygen", "-q", "-f", str(known), "-R", address)
 
     def _ssh_key(self) -> None:
         if not self.key.exists():
