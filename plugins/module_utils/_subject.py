@@ -30,9 +30,9 @@ COUNTRY = "主体者DN C (country)"
 ATTRIBUTE = re.compile(r"(?:^|,)\s*(CN|OU|O|L|ST|S|C|EMAILADDRESS|EMAIL|E)\s*=\s*", re.IGNORECASE)
 LIKE_ATTRIBUTE = re.compile(r",\s*(CN|OU|O|L|ST|C)\s*=", re.IGNORECASE)
 UNIT_OR_EMAIL = re.compile(r",\s*(OU|EMAILADDRESS|EMAIL|E)\s*=", re.IGNORECASE)
+# The whole DN in its right order. No two neighbours match the same characters: thousands of spaces must not take years.
 ORDERED = re.compile(
-    r"\s*(CN)\s*=\s*([^,]+?)\s*,\s*(O)\s*=\s*(.+?)\s*,\s*(L)\s*=\s*([^,=]+?)\s*,"
-    r"\s*(ST)\s*=\s*([^,=]+?)\s*,\s*(C)\s*=\s*([^,=]+?)\s*",
+    r"\s*(CN)\s*=([^,]+),\s*(O)\s*=(.+?),\s*(L)\s*=([^,=]+),\s*(ST)\s*=([^,=]+),\s*(C)\s*=([^,=]+)",
     re.IGNORECASE,
 )
 EMAIL_FIELDS = ("E", "EMAIL", "EMAILADDRESS")
@@ -210,8 +210,8 @@ def read(text, kind="", rules=RULES):
 def _pairs(text):
     """[(attribute as written, value)], split at the commas that are followed by the name of an attribute."""
     match = ORDERED.fullmatch(text)
-    if match and not UNIT_OR_EMAIL.search(match.group(4)):
-        groups = match.groups()
+    groups = [group.strip() for group in match.groups()] if match else []
+    if all(groups) and groups and not UNIT_OR_EMAIL.search(match.group(4)):
         return list(zip(groups[0::2], groups[1::2]))
     marks = list(ATTRIBUTE.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]

@@ -6,6 +6,8 @@ A record is a dict: kind, subject (common_name, organization, locality, state), 
 reason, comment, csr (PEM), manager_name, manager_affiliation, manager_email, fqdn, software, dns_names (list).
 """
 
+import re
+
 from ansible_collections.campus.upki.plugins.module_utils import (
     _csr,
     _names,
@@ -249,6 +251,6 @@ def _record(number, row):
     record["subject"] = None if subject is None else {key: subject[key] or None for key in _tsv_forms.PARTS}
     record["dns_names"] = _names.read_column(texts["dns_names"], row.rules)[0]
     record["csr"] = _csr.pem_text(texts["csr"]) if texts["csr"] else None
-    record["reason"] = int(texts["reason"]) if texts["reason"].isdigit() else None
+    record["reason"] = int(texts["reason"]) if re.fullmatch("[0-9]{1,9}", texts["reason"]) else None
     record["serial"] = _tsv_forms.decimal_serial(texts["serial"], row.rules)[0] or None
     return dict(record, kind=row.kind, record=number)

@@ -17,6 +17,7 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import (
 )
 
 PARTS = ("common_name", "organization", "locality", "state")
+LONGEST_NUMBER = 200  # characters; Python refuses to turn thousands of digits into a number, and no serial has them
 
 
 class Row:
@@ -88,6 +89,8 @@ def account(value, column, row):
 def decimal_serial(text, rules):
     """(decimal text, '' or what is wrong) of a serial: decimal, 0x hexadecimal, or openssl's AB:CD form."""
     text = text.strip()
+    if len(text) > LONGEST_NUMBER:
+        return text, "is too long"
     if text.lower().startswith("serial="):  # as openssl x509 -serial prints it: hexadecimal without 0x
         text = "0x" + text[len("serial=") :].strip()
     if ":" in text and re.fullmatch(r"[0-9A-Fa-f]{1,2}(:[0-9A-Fa-f]{2})+", text):
@@ -114,11 +117,13 @@ def serial(value, column, row):
     if re.fullmatch(table["decimal"], value) or re.fullmatch(table["hexadecimal"], value):
         if decimal_serial(value, row.rules)[1] == "":
             return []
-        message = "The serial '{0}' is zero; no certificate has it.".format(shorten(value))
+        message = "The serial '{0}' {1}; no certificate has it.".format(
+            shorten(value), decimal_serial(value, row.rules)[1]
+        )
         return [fault(DIGITS, column["item"], value, message, column["missing"])]
     decimal, problem = decimal_serial(value, row.rules)
     hexadecimal = "0x" + value.strip()
-    if problem and re.fullmatch(table["hexadecimal"], hexadecimal):
+    if problem and len(value) <= LONGEST_NUMBER and re.fullmatch(table["hexadecimal"], hexadecimal):
         decimal, problem = str(int(hexadecimal, 16)), ""
     fix = column["missing"] if problem else "Write it in decimal: {0}.".format(decimal)
     message = "The serial '{0}' is not a decimal number in half-width digits.".format(shorten(value))
@@ -131,9 +136,9 @@ def reason(value, column, row):
     if not re.fullmatch("[0-9]+", value):
         message = "The reason '{0}' is not a half-width digit.".format(shorten(value))
         return [fault(DIGITS, column["item"], value, message, column["missing"])]
-    if int(value) not in reasons:
+    if len(value) > LONGEST_NUMBER or int(value) not in reasons:
         allowed = ", ".join("{0} {1}".format(*pair) for pair in sorted(reasons.items()))
-        message = "The reason is {0}; the service knows {1}.".format(value, allowed)
+        message = "The reason is {0}; the service knows {1}.".format(shorten(value), allowed)
         return [fault("reason", column["item"], value, message, column["missing"])]
     if int(value) == row.rules["reason_to_confirm"] and not row.confirmed:
         message = "Reason 1 (keyCompromise) says that the private key has leaked."

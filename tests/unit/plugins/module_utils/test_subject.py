@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The subject DN as text. The rules of its parts are cases of test_rules.py."""
 
+import time
+
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _subject
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
@@ -79,3 +81,25 @@ def test_a_long_value_is_shortened_in_the_message():
     (row,) = _subject.check(dict(COMMAS, organizational_unit="x" * 500))
     assert len(row["message"]) < 200
     assert len(row["value"]) <= 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CN=" + " " * 20000,
+        "CN=a,O=" + " " * 20000 + ",L=b,ST=c,C=JP,",
+        "CN=a,O=" + ",L=a,ST=a" * 5000,
+        "CN=a" + ",O=a" * 5000,
+    ],
+)
+def test_a_column_of_thousands_of_spaces_or_attributes_is_read_at_once(text):
+    started = time.process_time()
+    _subject.read(text)
+    assert time.process_time() - started < 10  # spaces took more than minutes once
+
+
+def test_spaces_around_the_parts_are_no_part_of_them():
+    fields, faults = _subject.read(" cn = www.example.ac.jp , O = A, B = C , L = Chofu , ST = Tokyo , C = JP ")
+    assert faults == []
+    assert fields["organization"] == "A, B = C"
+    assert (fields["common_name"], fields["locality"], fields["state"]) == ("www.example.ac.jp", "Chofu", "Tokyo")

@@ -204,3 +204,13 @@ def test_ten_faults_give_ten_lines():
 
 def test_encode_is_the_outboxs():
     assert _tsv.encode is _outbox.encode
+
+
+@pytest.mark.parametrize("number", ["9" * 10000, "0x" + "f" * 10000, "0" * 10000, "AB:" * 5000 + "AB"])
+def test_a_number_of_thousands_of_digits_is_a_fault_and_no_traceback(number):
+    line = "CN=a.example.ac.jp,O=b,L=c,ST=d,C=JP\t\t\t{0}\t{1}\t\t\t\t\t\t\t\t"
+    for serial, reason, what in ((number, "4", "シリアル"), ("9", number, "失効理由")):
+        records, faults = _tsv.parse(line.format(serial, reason).encode("ascii"), "server_revoke")
+        assert any(what in row["item"] for row in faults)
+        assert len(records) == 1
+    assert _tsv.check_record({"kind": "server_revoke", "serial": number, "subject": {}, "reason": 4})
