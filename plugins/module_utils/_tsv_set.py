@@ -68,7 +68,10 @@ def _check_twice(number, row, seen, known, rules):
         first = seen["dn"].setdefault(row.columns["subject"], number)
         if first != number:
             message = "Record {0} applies for the same DN, so it exists already when this one is read.".format(first)
-            fix = "Leave one of them out, or use one certificate with dNSNames."
+            fix = (
+                "Leave one of them out, or use one certificate with dNSNames. Where two hosts have asked, give up the "
+                "request of one of them with state: cancelled."
+            )
             faults.append(fault(DN_EXISTS, item("subject", rules), row.columns["subject"], message, fix))
     return faults
 

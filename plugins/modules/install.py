@@ -35,7 +35,10 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details:
+      - Full with O(certificates[].state=latest). Each run with V(previous) goes back one more generation, so it is for a
+        single run by hand.
 options:
   certificates:
     description: The certificates of this host.
