@@ -220,7 +220,9 @@ def encrypted(data, tool, recipients):
     if process.returncode != 0 or not output:
         raise UpkiError(
             "encryption_failed",
-            "{0} could not encrypt for {1}: {2}".format(argv[0], ", ".join(recipients), said or "no message"),
+            "{0} could not encrypt for {1}: {2}.".format(
+                argv[0], ", ".join(recipients), said.rstrip(".") or "it says nothing"
+            ),
             "Check the recipients; nothing was written.",
         )
     return output

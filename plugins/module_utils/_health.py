@@ -137,18 +137,22 @@ def _incomplete(slot, which, path, generation, missing):
 
 def _content_problems(which, generation):
     fix = "Restore the generation from the backup; compare with the other generations beside it."
+    name = "request.pem"
     try:
         request = generation.request()
-        certificate = generation.certificate() if which == "live" else None
         requested = _x509.spki_sha256(_x509.request_from_pem(request).public_key()) if request else None
+        name = "certificate.pem"
+        certificate = generation.certificate() if which == "live" else None
         if which == "live" and certificate is None:
-            raise UpkiError("certificate_broken", "certificate.pem holds no certificate.")
+            raise UpkiError("certificate_broken", "it holds no certificate.")
     except UpkiError as error:
         return [
             _problem(
                 "generation_broken",
-                "The {0} generation '{1}' cannot be read: {2}".format(which, generation.path, error.message),
-                error.fix or fix,
+                "The file '{0}' of the {1} generation cannot be used: {2}".format(
+                    generation.file(name), which, error.message
+                ),
+                error.fix if error.code == "store_io" else fix,  # that of a file from the CA would not fit
             )
         ]
     if which == "pending" and not generation.meta.get("record"):

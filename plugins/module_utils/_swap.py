@@ -154,7 +154,7 @@ def look(items, wait):
             raise _closed(item)
         raise UpkiError(
             "served_other" if seen.leaf else "no_handshake",
-            "After the reload {0} (SNI {1}) does not serve the new certificate: {2}.".format(
+            "After the reload {0} (SNI {1}) does not serve the new certificate; seen there: {2}.".format(
                 _where(item), item.name, describe(seen)
             ),
             _advice(item, seen),
@@ -167,8 +167,10 @@ def _advice(item, seen):
             "Look at the server's own log. Where the port lets nobody in without a client certificate, or speaks "
             "another protocol first, set 'starttls', or 'endpoint' to an empty text, and look with campus.upki.verify."
         )
-    return "Look whether a virtual host for this name reads {0}, and whether another one answers in its place.".format(
-        os.path.join(item.slot.path, "live", "fullchain.pem")
+    return (
+        "Look whether the server's configuration reads {0}, and whether another virtual host answers instead.".format(
+            os.path.join(item.slot.path, "live", "fullchain.pem")
+        )
     )
 
 

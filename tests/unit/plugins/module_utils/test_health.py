@@ -164,3 +164,23 @@ def test_who_may_write_in_the_store(tmp_path, mode, codes):
     store.chmod(mode)
     assert [found["code"] for found in _health.store_warnings(str(store))] == codes
     assert _health.store_warnings(str(tmp_path / "absent")) == []
+
+
+@pytest.mark.parametrize("name", ["certificate.pem", "request.pem"])
+def test_a_damaged_file_is_named_and_comes_back_from_the_backup(store, name):
+    slot = slot_of(store)
+    spoil(name)(slot, "live")
+    (problem,) = _health.problems(slot)
+    assert "'{0}'".format(slot.live.file(name)) in problem["message"]
+    assert "backup" in problem["fix"]
+
+
+def test_a_file_that_may_not_be_read_says_who_may(store, monkeypatch):
+    slot = slot_of(store)
+
+    def forbidden(_generation):
+        raise UpkiError("store_io", "Could not read it.", "Run as the owner.")
+
+    monkeypatch.setattr(type(slot.live), "certificate", forbidden)
+    (problem,) = _health.problems(slot)
+    assert problem["fix"] == "Run as the owner."
