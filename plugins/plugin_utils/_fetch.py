@@ -14,6 +14,7 @@ import http.client
 import os
 import pathlib
 import tempfile
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,9 @@ from ansible_collections.campus.upki.plugins.module_utils import _containers, _x
 
 TIMEOUT = 10  # seconds for one download
 MAX_BYTES = 1024 * 1024
+# Seconds for which a file is taken from the cache unasked when no SHA-256 says what it must be: a CA may put its
+# certificate's successor at the same address.
+FRESH = 24 * 3600
 
 Opener = Callable[[str], bytes]
 
@@ -62,10 +66,12 @@ class Source:
             self.problems[url] = "only http and https are fetched"
             return []
         kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
-        with contextlib.suppress(OSError):
-            found = _wanted(kept.read_bytes(), url, sha256)
-            if found:
-                return found
+        found = _cached(kept, url, sha256)
+        if found and (sha256 or _age(kept) < FRESH):
+            return found
+        return self._download(url, sha256, kept) or found
+
+    def _download(self, url: str, sha256: str, kept: pathlib.Path) -> list[Any]:
         try:
             data = self.opener(url)
         except (OSError, ValueError, UrlConnectionError, http.client.HTTPException) as error:
@@ -99,6 +105,18 @@ def _scheme(url: str) -> str:
 def _why(error: Exception) -> str:
     """One line of an error; what a broken server sent is shortened."""
     return " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())[:200]
+
+
+def _cached(path: pathlib.Path, url: str, sha256: str) -> list[Any]:
+    """What the cache has of an address; [] for nothing that serves."""
+    with contextlib.suppress(OSError):
+        return _wanted(path.read_bytes(), url, sha256)
+    return []
+
+
+def _age(path: pathlib.Path) -> float:
+    """Seconds since the file was written."""
+    return time.time() - path.stat().st_mtime
 
 
 def _wanted(data: bytes, url: str, sha256: str) -> list[Any]:

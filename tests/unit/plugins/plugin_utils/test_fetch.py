@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import http.server
+import os
 import pathlib
 import threading
 from collections.abc import Iterator
@@ -130,6 +131,22 @@ def test_only_web_addresses_are_fetched(tmp_path: pathlib.Path, url: str) -> Non
     assert made.get(url, "") == []
     assert web.requests == []
     assert "http" in made.problems[url]
+
+
+def test_an_old_file_of_the_cache_is_asked_for_again_and_serves_where_the_address_is_silent(
+    tmp_path: pathlib.Path,
+) -> None:
+    successor = pki.CA("Fetch Inter", ROOT, end=pki.NOW + pki.days(2900))
+    web = Web(**{URL: pki.der(INTER.certificate)})
+    assert source(web, tmp_path).get(URL, "") == [INTER.certificate]
+    (kept,) = (tmp_path / "cache").iterdir()
+    os.utime(kept, (0, 0))
+    web.pages[URL] = b""
+    assert source(web, tmp_path).get(URL, "") == [INTER.certificate]
+    web.pages[URL] = pki.der(successor.certificate)
+    assert source(web, tmp_path).get(URL, "") == [successor.certificate]
+    assert source(web, tmp_path).get(URL, "") == [successor.certificate]
+    assert len(web.requests) == 3
 
 
 @pytest.mark.parametrize("url", ["http://[ca/x.cer", "http://127.0.0.1:port/x.cer", "http://127.0.0.1/a b.cer"])
