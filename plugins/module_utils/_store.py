@@ -290,6 +290,8 @@ class Slot(object):
     def flip(self, generation):
         """Make a generation live by ONE rename. Returns the one before it, or None."""
         previous = self.live
+        if previous is not None and self.link("pending") == previous.id:
+            self.clear_pending()  # left by a run that was killed after its flip; going back must not make it pending
         _atomic.replace_symlink(os.path.join(self.path, "live"), "generations/" + generation.id)
         return previous
 

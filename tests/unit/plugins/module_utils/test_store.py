@@ -321,3 +321,21 @@ def test_everything_is_on_the_disk_before_the_next_step(slot, monkeypatch):
         ("sync", "."),
     ]
     assert events[:first] == [("sync", "../.."), ("sync", ".."), ("sync", ".")]  # the new folders, outermost first
+
+
+def test_going_back_after_a_kill_between_flip_and_clearing_leaves_nothing_pending(slot):
+    """Else the next run would install again what a person has just gone back from."""
+    older, newer = add(slot), add(slot, meta={"created": "2026-11-23T00:00:00Z"})
+    slot.flip(older)
+    slot.flip(newer)
+    assert (slot.link("pending"), slot.pending) == (newer.id, None)
+    assert slot.flip(older) == newer
+    assert (slot.live, slot.pending, slot.link("pending")) == (older, None, None)
+
+
+def test_a_flip_leaves_the_link_to_another_pending_request(slot):
+    older, newer = add(slot), add(slot, meta={"created": "2026-11-23T00:00:00Z"})
+    slot.flip(older)
+    assert slot.pending == newer
+    slot.flip(older)
+    assert slot.pending == newer
