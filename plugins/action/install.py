@@ -61,9 +61,13 @@ class ActionModule(ActionBase):
         )
 
     def _path(self, path: str) -> str:
-        """A path as the play means it: relative to the playbook, with ~ and variables."""
+        """A path as the play means it: relative to the playbook where it exists there, else to the current directory.
+
+        The collection's own playbooks lie in the collection, where nobody keeps an inbox.
+        """
         expanded = os.path.expanduser(os.path.expandvars(str(path)))
-        return str(self._loader.path_dwim(expanded))
+        beside = str(self._loader.path_dwim(expanded))
+        return beside if os.path.exists(beside) else os.path.abspath(expanded)
 
     @staticmethod
     def _warnings(found: _inbox.Found, result: dict[str, Any]) -> list[str]:

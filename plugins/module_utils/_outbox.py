@@ -108,6 +108,7 @@ class Outbox:
                     "kind": kind_of_name(path),
                     "lines": [self.rules["file"]["separator"].join(row.texts) for row in rows],
                     "sha256": hashlib.sha256(data).hexdigest(),
+                    "data": data,
                 }
             )
         return found
@@ -168,6 +169,8 @@ def plan(rows, box, date, rules=RULES):
             fresh.setdefault(kind, []).append(line)
             notes += _applied_before(number, kind, line, standing, rules)
         else:
+            if home["path"] not in old:
+                notes += _saved_again(home, rules)
             old.setdefault(home["path"], (home, kind, []))[2].append(line)
     new = []
     most = rules["file"]["records"]
@@ -185,6 +188,28 @@ def _homes(standing):
         for line in one["lines"]:
             homes.setdefault((one["kind"], line), one)
     return homes
+
+
+def _saved_again(home, rules):
+    """A note when a file that waits to be mailed has the right records in a form that the service does not read."""
+    if os.path.basename(os.path.dirname(home["path"])) == SENT:
+        return []
+    try:
+        as_written = encode(home["lines"], rules)
+    except UnicodeEncodeError:
+        as_written = None
+    if as_written is not None and _lines_only(home["data"]) == _lines_only(as_written):
+        return []
+    message = "The file '{0}' was saved again by an editor or a spreadsheet; the service would not read it.".format(
+        home["path"]
+    )
+    fix = "Delete it and run again: it is written anew. (campus.upki.tsv_info says what is wrong with it.)"
+    return [fault("saved_again", _tsv_text.FILE, os.path.basename(home["path"]), message, fix, None)]
+
+
+def _lines_only(data):
+    """The service takes LF as well as CRLF, and the last one may be missing."""
+    return data.replace(b"\r\n", b"\n").rstrip(b"\n")
 
 
 def _applied_before(number, kind, line, standing, rules):

@@ -118,5 +118,9 @@ def warnings(found):
     """The notes for module.warn: one line for each cause, with the numbers of the records."""
     texts = {}
     for row in found:
-        texts.setdefault("{0} {1}".format(row["message"], row["fix"]).rstrip(), []).append(str(row["record"]))
-    return ["{0} (record {1})".format(text, ", ".join(numbers)) for text, numbers in texts.items()]
+        numbers = texts.setdefault("{0} {1}".format(row["message"], row["fix"]).rstrip(), [])
+        if row["record"] is not None:
+            numbers.append(str(row["record"]))
+    return [
+        "{0} (record {1})".format(text, ", ".join(numbers)) if numbers else text for text, numbers in texts.items()
+    ]

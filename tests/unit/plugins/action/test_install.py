@@ -127,3 +127,22 @@ def test_what_the_option_should_not_be_is_left_to_the_module_to_refuse(
     folders: pathlib.Path, certificates: object
 ) -> None:
     assert sent(run(folders, certificates=certificates, **ARGUMENTS)[1])["candidates"] == []
+
+
+def test_a_relative_folder_that_is_not_beside_the_playbook_is_the_current_directory_s(
+    folders: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders)
+    elsewhere = tmp_path_factory.mktemp("collection")
+    result, executed = run(elsewhere, certificates=[{"name": NAME}], **ARGUMENTS)
+    assert "failed" not in result
+    assert len(sent(executed)["candidates"]) == 1
+
+
+def test_a_missing_folder_is_named_in_the_current_directory(
+    folders: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders)
+    result, _executed = run(folders / "collection", certificates=[{"name": NAME}], **{**ARGUMENTS, "inbox": ["in"]})
+    assert result["failed"]
+    assert f"'{folders}/in'" in result["msg"]

@@ -106,11 +106,42 @@ def test_a_file_that_is_none_of_its_kind_does_not_count(tmp_path, name):
     assert [one["written"] for one in deliver(tmp_path, *revocations(1))[0]] == [True]
 
 
-def test_a_file_saved_in_another_encoding_still_counts(tmp_path):
+def other(path, change):
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.decode("shift_jis").encode("utf-8"),
+        lambda data: data.decode("shift_jis").encode("utf-8-sig"),
+        lambda data: data.decode("shift_jis").encode("utf-16"),
+        lambda data: data.replace(b"\t", b'"\t"'),
+        lambda data: b"a header\r\n" + data,
+    ],
+    ids=["utf-8", "bom", "utf-16", "quotes", "header"],
+)
+def test_a_file_that_was_saved_again_is_not_mailed_without_a_word(tmp_path, change):
     deliver(tmp_path, make.record())
     path = tmp_path / "2026-11-22-server_renew-1.tsv"
-    path.write_bytes(path.read_bytes().decode("shift_jis").encode("utf-8-sig"))
-    assert [one["written"] for one in deliver(tmp_path, make.record())[0]] == [False]
+    other(path, change)
+    files, notes, _diff = deliver(tmp_path, make.record())
+    if not files[0]["written"]:
+        assert [(row["code"], row["value"], row["record"]) for row in notes] == [("saved_again", path.name, None)]
+        assert str(path) in notes[0]["message"] and "Delete it" in notes[0]["fix"]
+        path.unlink()
+        assert deliver(tmp_path, make.record())[1] == []
+
+
+def test_line_ends_and_what_was_sent_are_nobody_s_business(tmp_path):
+    deliver(tmp_path, make.record())
+    path = tmp_path / "2026-11-22-server_renew-1.tsv"
+    other(path, lambda data: data.replace(b"\r\n", b"\n").rstrip(b"\n"))
+    assert deliver(tmp_path, make.record())[1] == []
+    other(path, lambda data: data.decode("shift_jis").encode("utf-8"))
+    (tmp_path / "sent").mkdir()
+    path.rename(tmp_path / "sent" / path.name)
+    assert deliver(tmp_path, make.record())[1] == []
 
 
 def test_the_same_csr_with_other_columns_is_written_with_a_note(tmp_path):
