@@ -126,7 +126,7 @@ def pending_warnings(pending, now):
         return [
             warning(
                 "pending_old",
-                "The request is pending for {0} days; the download URL of the CA's mail is valid for {1} days. Ask the "
+                "The request has been pending for {0} days; the download URL of the CA's mail is valid for {1} days. Ask the "
                 "IT centre whether the certificate was issued, or give the request up with state: cancelled.".format(
                     age, URL_DAYS
                 ),
@@ -241,7 +241,7 @@ def _pending(wanted, facts, now):
             warnings=warnings,
         )
     since = day(pending["created"]) if pending["created"] else "an unknown day"
-    reason = "The request {0} is pending since {1}.".format(pending["generation"], since)
+    reason = "The request {0} has been pending since {1}.".format(pending["generation"], since)
     code = "pending"
     changed = differences(wanted["flat"], pending["flat"])
     if changed:
@@ -312,7 +312,7 @@ def _due(wanted, facts, now, renew_before):
         return "expired", "The certificate from {0} has expired on {1}.".format(live["source"], day(live["not_after"]))
     at = renew_at(live["not_before"], live["not_after"], renew_before)
     if now >= at:
-        return "due", "The certificate from {0} ends on {1} and is due since {2}.".format(
+        return "due", "The certificate from {0} ends on {1} and has been due since {2}.".format(
             live["source"], day(live["not_after"]), day(at)
         )
     missing = [name for name in wanted["flat"]["dns_names"] if name not in live["requested_names"]]

@@ -208,6 +208,6 @@ def refusal_message(refused):
     """One text for a person: what the CA answered and what to do."""
     parts = ["{0}: {1}".format(os.path.basename(row["file"]), row["answer"].replace("\n", "; ")) for row in refused]
     return (
-        "The practice CA refused {0} file(s), each as a whole. {1}. Correct what is named, take the refused file out "
+        "The practice CA refused {0}, each as a whole. {1}. Correct what is named, take the refused file out "
         "of the outbox and make it again; files without a fault were accepted."
-    ).format(len(refused), " | ".join(parts))
+    ).format("1 file" if len(refused) == 1 else "{0} files".format(len(refused)), " | ".join(parts))

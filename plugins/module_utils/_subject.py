@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The subject DN (主体者DN): its rules, its text form in column 1 of the TSV, its order in a CSR."""
 
+import collections
 import functools
 import re
 
@@ -120,7 +121,8 @@ def _check_part(part, value, rules):
         )
     pattern = table["organization"] if part["field"] == "O" else table["place"]
     if not _allowed(pattern, value):
-        bad = "".join(sorted({one for one in value if not re.fullmatch(pattern, one)})) or "a space at the edge"
+        bad = [one for one in value if not re.fullmatch(pattern, one)]
+        bad = "".join(collections.OrderedDict.fromkeys(bad)) or "a space at the edge"
         faults.append(
             fault(
                 FORM,

@@ -211,7 +211,9 @@ def wanted_list(params):
     if faults:
         raise UpkiError(
             "invalid_request",
-            "{0} fault(s) in the request; nothing was changed.\n{1}".format(len(faults), _text_of(names, faults)),
+            "{0} in the request; nothing was changed.\n{1}".format(
+                "1 fault" if len(faults) == 1 else "{0} faults".format(len(faults)), _text_of(names, faults)
+            ),
             faults=faults,
         )
     return wanted
