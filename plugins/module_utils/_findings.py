@@ -337,7 +337,7 @@ FINDINGS = {
         usual=(
             "The CAA records of '{domain}' ({records}) do not allow '{issuer}' to issue for {names}; the next "
             "application would be refused.",
-            "Add to DNS: {domain}. CAA 0 issue \"{issuer}\" (for names with a wildcard see issuewild).",
+            'Add to DNS: {domain}. CAA 0 issue "{issuer}" (for names with a wildcard see issuewild).',
         ),
     ),
     "tlsa_mismatch": _row(
