@@ -37,8 +37,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Full with O(certificates[].state=latest). Each run with V(previous) goes back one more generation, so it is for a
-        single run by hand.
+      - Full with O(certificates[].state=latest). Each run with V(previous) goes back one more generation, so it is for
+        a single run by hand.
 options:
   certificates:
     description: The certificates of this host.
@@ -301,9 +301,9 @@ certificates:
     notices:
       description:
         - What to know about the certificate and its chain, with C(code) and C(message).
-        - The codes are V(unknown_ca), V(old_generation), V(downloaded), V(no_client_auth) and V(chain_outdated). The last
-          one, which is a warning as well, says that another chain would be chosen today for the certificate that is
-          live; nothing is changed, because a chain goes live with its certificate.
+        - The codes are V(unknown_ca), V(old_generation), V(downloaded), V(no_client_auth) and V(chain_outdated).
+        - V(chain_outdated), which is a warning as well, says that another chain would be chosen today for the
+          certificate that is live; nothing is changed, because a chain goes live with its certificate.
       type: list
       elements: dict
 ignored:
