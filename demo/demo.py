@@ -69,7 +69,7 @@ def expect(truth: bool, claim: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _port in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [int(one.getsockname()[1]) for one in sockets]

@@ -44,7 +44,7 @@ from running import (
 BIN = CHECKOUT / ".venv" / "bin"
 # The controller's side: annotated in full and judged by mypy. tests/unit runs partly on Python 3.6, see pyproject.toml.
 TYPED = ["plugins/action", "plugins/filter", "plugins/lookup", "plugins/plugin_utils", "plugins/doc_fragments"]
-TYPED += ["scripts", "demo", "tests"]
+TYPED += ["scripts", "demo", "tests", "bin"]
 # Folders whose files import each other by their bare names.
 IMPORTED_PLAINLY = ["scripts", "demo"]
 

@@ -42,10 +42,15 @@ def run(params, check_mode=False, now=None):
     """The module's result. params: its options."""
     now = now or datetime.datetime.now(UTC)
     job = Job(params, now)
-    if check_mode:
-        return job.decide(check_mode=True)
-    with job.store.lock(params.get("lock_timeout") or 60):
-        return job.decide(check_mode=False)
+    plans, groups = job.foresee()
+    if check_mode or not any(plan.result["changed"] for plan in plans):
+        job.rehearse(groups)
+        return job.answer(plans)  # a quiet run needs no lock, and makes no store where there is none
+    job = Job(params, now)
+    with job.store.lock(60 if params.get("lock_timeout") is None else params["lock_timeout"]):
+        plans, groups = job.foresee()  # again: another run may have held the lock
+        job.carry_out(plans, groups)
+        return job.answer(plans)
 
 
 class Job(object):
@@ -64,7 +69,8 @@ class Job(object):
         self.warnings = []
         _refuse_twice(self.items)
 
-    def decide(self, check_mode):
+    def foresee(self):
+        """(plans, groups): what is to be done, or one error that tells all faults. Nothing is changed."""
         plans, errors = [], []
         for item in self.items:
             damage = _health.problems(self.store.certificate(item["name"]))
@@ -75,11 +81,10 @@ class Job(object):
                 errors.append((item["name"], error))
         if errors:
             raise together(errors)
-        groups = self.groups(plans)  # also says here, before anything changes, whether the commands are there
-        if not check_mode:
-            self.carry_out(plans, groups)
-        else:
-            self.rehearse(groups)
+        return plans, self.groups(plans)  # which also says whether the commands are there
+
+    def answer(self, plans):
+        """The module's result."""
         results = [plan.result for plan in plans]
         return {
             "changed": any(result["changed"] for result in results),

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 
 from ansible_collections.campus.upki.plugins.module_utils import _atomic, _x509
@@ -366,7 +367,8 @@ class Store(object):
         try:
             # Who may open the file may lock it, and so stop every run: the owner alone. Files of earlier runs as well.
             with contextlib.suppress(OSError):
-                os.fchmod(descriptor, PRIVATE)
+                if stat.S_IMODE(os.fstat(descriptor).st_mode) != PRIVATE:
+                    os.fchmod(descriptor, PRIVATE)
             self._wait(descriptor, timeout)
             self._sign(descriptor)
             yield self

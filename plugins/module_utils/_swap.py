@@ -21,6 +21,11 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 
 WAIT = 15  # seconds for the port to serve the new certificate after the reload
 PAUSE = 0.2
+FIRST_HOST = (
+    "For a first certificate: write the virtual host that names live/fullchain.pem and live/key.pem of the store "
+    "without reloading, and run again; or let the roles nginx and apache write it (upki_nginx_manage, "
+    "upki_apache_manage). Else start the server, or correct 'endpoint'."
+)
 CONFIRMATIONS = 3  # answers in a row: an old worker may still take a connection after a new one did
 OUTPUT = 2000  # characters of a command's output in a message
 
@@ -234,6 +239,8 @@ def swap(items, server, wait=WAIT, seen=None):
                 reload_server(server)
                 look(items, wait)
         except UpkiError as error:
+            if error.code == "port_closed" and any(previous is None for _item, previous in flipped):
+                error.fix = FIRST_HOST
             raise _rolled_back(error, flipped, undos, seen, server, wait)
         for item in items:
             if item.slot.link("pending") == item.generation.id:

@@ -121,6 +121,4 @@ def warnings(found):
         numbers = texts.setdefault("{0} {1}".format(row["message"], row["fix"]).rstrip(), [])
         if row["record"] is not None:
             numbers.append(str(row["record"]))
-    return [
-        "{0} (record {1})".format(text, ", ".join(numbers)) if numbers else text for text, numbers in texts.items()
-    ]
+    return ["{0} (record {1})".format(text, ", ".join(numbers)) if numbers else text for text, numbers in texts.items()]

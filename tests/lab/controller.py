@@ -165,7 +165,7 @@ class Controller:
         before, start = len(self.calls()), time.monotonic()
         process = self.start(command, environment=env)
         try:
-            output, _ = process.communicate(timeout=timeout)
+            output, _errors = process.communicate(timeout=timeout)
         except BaseException:
             os.killpg(process.pid, 9)
             raise

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Several real Debian hosts with systemd on one machine, without a container engine. Needs root.
@@ -401,7 +400,7 @@ class Lab:
             self.save()
 
     def _unmount(self, target: str) -> None:
-        for _ in range(20):
+        for _try in range(20):
             if not os.path.ismount(target):
                 self.forget("mounts", target)
                 return

@@ -70,7 +70,7 @@ def test_fixed_paths_are_switched_and_the_old_files_kept(story: tuple[Controller
     links = [{"path": CERTIFICATE, "what": "fullchain"}, {"path": KEY, "what": "key"}]
     adopt = {"certificate": CERTIFICATE, "key": KEY}
     fleet.set_host(OLD, upki_certificates=[certificate(OLD, dns_names=[], links=links, adopt=adopt)])
-    new, _ = issuer.issue(OLD, names=[OLD.fqdn])
+    new, _path = issuer.issue(OLD, names=[OLD.fqdn])
     before = fleet.trees()
     fleet.deploy("--check").good()
     assert before == fleet.trees()

@@ -104,7 +104,7 @@ def test_daily_runs_through_a_renewal_in_three_portions(story: tuple[Controller,
         for number, host in enumerate(fleet.hosts):
             calendar.turn(136 + 3 * number)
             calendar.daily_run().quiet()
-            serving[host.name], _ = issuer.issue(host, start=-calendar.day, end=-calendar.day - 198)
+            serving[host.name], _path = issuer.issue(host, start=-calendar.day, end=-calendar.day - 198)
             calendar.turn(137 + 3 * number)
             run = calendar.daily_run().good()
             changed = [name for name, counts in run.recap.items() if counts["changed"]]

@@ -53,7 +53,7 @@ class Repository(Controller):
         secret = self.inventory / "group_vars" / "all" / "vault.yml"
         secret.write_text("vault_admin_mail: admin@example.ac.jp\n")
         done = self.start(["ansible-vault", "encrypt", str(secret)], environment=self.vault())
-        output, _ = done.communicate(timeout=60)
+        output, _errors = done.communicate(timeout=60)
         assert done.returncode == 0, output
 
     def vault(self) -> dict[str, str]:
@@ -84,7 +84,10 @@ def test_the_page_leads_to_a_renewal(start: Start, tmp_path_factory: pytest.Temp
     issuer = Issuer(repository)
     names = {WWW: "www.lab.example.ac.jp", WIKI: "wiki.lab.example.ac.jp"}
     old = {host: by_hand(repository, issuer, host, names[host], host.name) for host in names}
-    served = lambda: {host: repository.served(host, name=name) for host, name in names.items()}  # noqa: E731
+
+    def served() -> dict[Host, int]:
+        return {host: repository.served(host, name=name) for host, name in names.items()}
+
     repository.play("site.yml", env=repository.vault()).good()
     repository.play("site.yml", env=repository.vault()).quiet()
     assert served() == old

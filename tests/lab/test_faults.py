@@ -58,7 +58,7 @@ def test_a_killed_controller_leaves_nothing_half_done(story: tuple[Controller, I
     fleet, _issuer = story
     old, new = renewal(story)
     chance = random.Random(SEED)
-    for _ in range(3):
+    for _round in range(3):
         process = fleet.start(
             ["ansible-playbook", "-i", str(fleet.inventory), "campus.upki.deploy"], fleet.path / "kill"
         )

@@ -98,7 +98,7 @@ def test_a_clock_that_is_behind_is_named_and_nothing_changes(story: tuple[Contro
     assert "clock" in run.output, run.output
     assert run.changed == 0, run.output
     fleet.request(*only, upki_renew_before="120d").good()
-    new, _ = issuer.issue(CLOCK)
+    new, _path = issuer.issue(CLOCK)
     before = fleet.trees()
     run = fleet.deploy(*only, **wrong)
     assert run.recap[CLOCK.name]["failed"] == 1, run.output
@@ -115,6 +115,6 @@ def test_the_host_follows_once_it_has_the_library(story: tuple[Controller, Issue
     for folder in lower.glob("usr/lib/python3/dist-packages/cryptography*"):
         shutil.copytree(folder, fleet.lab.root(BARE.name) / folder.relative_to(lower))
     fleet.request("--limit", BARE.name).good()
-    serial, _ = issuer.issue(BARE)
+    serial, _path = issuer.issue(BARE)
     fleet.deploy("--limit", BARE.name).good()
     assert fleet.served(BARE) == serial

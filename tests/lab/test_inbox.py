@@ -28,7 +28,7 @@ def test_each_wrong_file_stops_its_own_host_and_the_right_one_goes_live(story: t
     issuer.issue(web3, name="elsewhere.example.ac.jp", request=web3.fqdn)
     stranger.issue(web4)
     issuer.issue(web5, names=[web5.fqdn])  # docs.… was asked for and is not in it
-    right, _ = issuer.issue(web6)
+    right, _path = issuer.issue(web6)
     before = fleet.trees()
     told = {
         web1: "other_key",

@@ -37,7 +37,7 @@ def command(work: pathlib.Path, *words: str) -> subprocess.Popen[str]:
 
 def finish(work: pathlib.Path, *words: str) -> str:
     process = command(work, *words)
-    output, _ = process.communicate(timeout=120)
+    output, _errors = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output
 
@@ -60,7 +60,9 @@ def left(work: pathlib.Path) -> list[str]:
 
 def test_hosts_answer_and_down_leaves_nothing(work: pathlib.Path) -> None:
     assert "web3" in finish(work, "up", "3")
-    versions = [finish(work, "shell", f"web{n}", "cat /etc/debian_version").split(".")[0] for n in (1, 2, 3)]
+    versions = [
+        finish(work, "shell", f"web{n}", "cat /etc/debian_version").split(".", maxsplit=1)[0] for n in (1, 2, 3)
+    ]
     assert versions == ["11", "12", "13"]
     inventory = json.loads((work / "lab" / "inventory" / "hosts.json").read_text())
     assert list(inventory["all"]["children"]["lab"]["hosts"]) == ["web1", "web2", "web3"]

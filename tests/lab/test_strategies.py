@@ -71,6 +71,6 @@ def test_under_ansible_runner(story: tuple[Controller, Issuer]) -> None:
     (folder / "project").mkdir(exist_ok=True)
     command = ["ansible-runner", "run", str(folder), "-p", "campus.upki.renew", "--inventory", str(fleet.inventory)]
     process = fleet.start(command)
-    output, _ = process.communicate(timeout=120)
+    output, _errors = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "changed=0" in output

@@ -333,6 +333,23 @@ def test_an_inbox_that_is_never_emptied_stops_nothing_when_generations_were_prun
     assert [row["reason_code"] for row in result["ignored"]] == ["older"] * 4 + ["already_live"]
 
 
+def test_a_quiet_run_makes_no_store_and_waits_for_no_lock(host):
+    assert host.run({"name": NAME})["changed"] is False
+    assert not os.path.exists(host.store.path)
+    host.request()
+    with host.store.lock():
+        assert only(host.run({"name": NAME}, lock_timeout=0))["reason_code"] == "waiting"
+        host.issue(host.store.certificate(NAME).pending)
+        assert fails(host, "store_locked", {"name": NAME}, lock_timeout=0)
+
+
+def test_a_first_certificate_without_a_virtual_host_says_what_to_write(host):
+    host.issue(host.request())
+    host.web.listening = False
+    error = fails(host, "port_closed")
+    assert "upki_nginx_manage" in error.fix and host.live() is None
+
+
 def test_the_right_key_under_a_strange_name_is_told(host):
     generation = host.request()
     host.others = [{"file": "inbox/x", "spki_sha256": generation.spki_sha256(), "names": ["else.example.ac.jp"]}]

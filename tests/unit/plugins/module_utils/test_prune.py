@@ -67,10 +67,14 @@ def test_nothing_there_is_nothing_to_do(tmp_path):
     assert _prune.prune(Store(str(tmp_path)).certificate("x.example.ac.jp"), 3) == []
 
 
+def killed(_path):
+    raise KeyboardInterrupt()
+
+
 def test_the_key_of_what_goes_is_remembered_before_it_goes(slot, monkeypatch):
     link(slot, "live", 6)
     monkeypatch.setattr(Generation, "spki_sha256", lambda generation: generation.id[-8:] * 8)
-    monkeypatch.setattr(_prune.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(_prune.shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         _prune.prune(slot, 3)
     assert _prune.keys(slot) == {identity[-8:] * 8: identity for identity in IDS[:4]}
