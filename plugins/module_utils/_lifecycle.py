@@ -126,10 +126,9 @@ def pending_warnings(pending, now):
         return [
             warning(
                 "pending_old",
-                "The request has been pending for {0} days; the download URL of the CA's mail is valid for {1} "
-                "days. Ask the IT centre whether the certificate was issued, or give the request up (state: cancelled).".format(
-                    age, URL_DAYS
-                ),
+                "The request has been pending for {0} days; the download URL of the CA's mail is valid for {1} days. "
+                "Ask the IT centre whether the certificate was issued, or give the request up "
+                "(state: cancelled).".format(age, URL_DAYS),
             )
         ]
     return []
