@@ -124,7 +124,7 @@ def checked_certificate(data):
             not_before(certificate)
             not_after(certificate)
             sha256(certificate)
-    except BROKEN as error:
+    except BROKEN + (KeyError,) as error:  # KeyError: cryptography 36 to 41, a name with an unknown kind of string
         raise UpkiError("certificate_broken", "This certificate cannot be used ({0}).".format(error))
     return certificate
 
