@@ -54,8 +54,8 @@ def numbered(faults, record):
 
 
 def line(row):
-    """CODE:RECORD,ITEM,MESSAGE and what to do, on one line."""
-    record = "" if row["record"] is None else row["record"]
+    """CODE:RECORD,ITEM,MESSAGE and what to do, on one line; RECORD is - where the whole file is meant."""
+    record = "-" if row["record"] is None else row["record"]
     return "{0}:{1},{2},{3} {4}".format(row["code"], record, row["item"], row["message"], row["fix"]).rstrip()
 
 

@@ -8,6 +8,10 @@ from ansible_collections.campus.upki.plugins.module_utils import _phishing
 from ansible_collections.campus.upki.plugins.module_utils._faults import LENGTH, REQUIRED_ITEM, fault, shorten
 from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, column, item
 
+PHISHING = (
+    "'{0}' {1}. The CA may delay or refuse a name that looks like phishing. Tell the IT centre what the server is for, "
+    "or choose another name."
+)
 NAME_FORM = "name_form"  # the CA's number for the form of a name outside the DN is not known
 ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
@@ -143,13 +147,16 @@ def read_column(text, rules=RULES):
 
 
 def phishing_like(names):
-    """Warnings about names that the CA may delay or refuse because they look like a well-known service."""
+    """Warnings about names that the CA may delay or refuse because they look like a well-known service.
+
+    The message stands alone, so that request and tsv say it in the same words and Ansible shows it once.
+    """
     return [
         {
             "code": "phishing_like",
             "name": name,
             "resembles": resembles,
-            "message": "'{0}' {1}. The CA may delay or refuse a name that looks like phishing.".format(name, sentence),
+            "message": PHISHING.format(name, sentence),
         }
         for name in dict.fromkeys(name for name in names if name)
         for resembles, sentence in _phishing.resembling(name)

@@ -185,6 +185,7 @@ def _work(options, now, check_mode):
         "created": created,
         "issued": [row for row in done if row["kind"] in ISSUES],
         "recorded": [row for row in done if row["kind"] not in ISSUES],
+        "known": [{key: entry[key] for key in ("name", "serial", "not_after")} for entry in remembered],
         "refused": refused,
         "roots": options["roots"],
         "widely_trusted": options["widely_trusted"],

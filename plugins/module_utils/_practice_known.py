@@ -11,13 +11,13 @@ from ansible_collections.campus.upki.plugins.module_utils._practice_uploads impo
 
 
 def remember(register, paths, now):
-    """Enter certificates that were issued before, by the real CA for instance; returns how many are new."""
-    count = 0
+    """Enter certificates that were issued before, by the real CA for instance; returns the new ones' entries."""
+    entered = []
     for certificate in itertools.chain.from_iterable(map(_certificates, paths)):
         if register.by_serial(certificate.serial_number) is None:
-            register.certificates.append(_known_entry(certificate, now))
-            count += 1
-    return count
+            entered.append(_known_entry(certificate, now))
+            register.certificates.append(entered[-1])
+    return entered
 
 
 def _certificates(path):

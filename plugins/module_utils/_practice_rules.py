@@ -111,9 +111,10 @@ def _text(line, number):
             return _decoded(line), []
         except UnicodeDecodeError:
             pass
-    message = "the line is not Shift_JIS" + (" but UTF-8" if _is_utf8(line) else "")
+    utf8 = _is_utf8(line)
+    message = "the line is not Shift_JIS" + (" but UTF-8" if utf8 else "")
     fix = "Save the file in Shift_JIS, or have the module campus.upki.tsv write it."
-    return "", [fault("encoding", number, "文字コード (encoding)", "", message, fix)]
+    return "", [fault("encoding_utf8" if utf8 else "encoding_unknown", number, "文字コード (encoding)", "", message, fix)]
 
 
 def _allowed(character):

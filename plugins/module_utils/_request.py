@@ -223,7 +223,7 @@ class Request(object):
 
     def _result(self, plans):
         rows = [self._row(plan) for plan in plans]
-        warn = ["{0}: {1}".format(row["name"], found["message"]) for row in rows for found in row["warnings"]]
+        warn = [_warning_text(row["name"], found) for row in rows for found in row["warnings"]]
         return {
             "changed": any(row["changed"] for row in rows),
             "certificates": rows,
@@ -296,6 +296,11 @@ class Request(object):
 
 def _tsv_bytes(record):
     return _tsv.encode([_tsv.build_line(record)])
+
+
+def _warning_text(name, found):
+    """The warning with the certificate's name, unless the text stands alone (phishing_like)."""
+    return found["message"] if found["code"] == "phishing_like" else "{0}: {1}".format(name, found["message"])
 
 
 def _replaced(old):

@@ -10,6 +10,7 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import DN_EXIS
 from ansible_collections.campus.upki.plugins.module_utils._rules import EMPTY, KEYS, REQUIRED, RULES, item
 
 FILE = "ファイル (file)"
+SAY_THEIR_NAME = ("phishing_like",)  # a record's number would add nothing, and make it differ from request's warning
 
 
 def line_of(texts, rules=RULES):
@@ -109,8 +110,7 @@ def _notes_of(row, rules):
         found.append(fault("serial_hexadecimal", item("serial"), row.columns["serial"], message, decimal))
     names = [row.common_name(), row.columns["fqdn"]] + _names.read_column(row.columns["dns_names"], rules)[0]
     for warning in _names.phishing_like(names):
-        fix = "Tell the IT centre what the server is for, or choose another name."
-        found.append(fault(warning["code"], "主体者DN (subject DN)", warning["name"], warning["message"], fix))
+        found.append(fault(warning["code"], "主体者DN (subject DN)", warning["name"], warning["message"], ""))
     return found
 
 
@@ -119,6 +119,6 @@ def warnings(found):
     texts = {}
     for row in found:
         numbers = texts.setdefault("{0} {1}".format(row["message"], row["fix"]).rstrip(), [])
-        if row["record"] is not None:
+        if row["record"] is not None and row["code"] not in SAY_THEIR_NAME:
             numbers.append(str(row["record"]))
     return ["{0} (record {1})".format(text, ", ".join(numbers)) if numbers else text for text, numbers in texts.items()]

@@ -24,6 +24,16 @@ ENCODINGS = {
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 GUESSES = (RIGHT, "cp932", "utf-8", "euc_jp")  # in this order when equally likely
 
+# What people name by mistake; only looked at where the file has no tab.
+OTHER_FILES = (
+    (re.compile("-----BEGIN [A-Z0-9 ]*PRIVATE KEY"), "a private key"),
+    (re.compile("-----BEGIN [A-Z ]*CERTIFICATE REQUEST"), "a CSR in PEM"),
+    (re.compile("-----BEGIN [A-Z0-9 ]*CERTIFICATE"), "a certificate in PEM"),
+    (re.compile(r"<(!DOCTYPE|html)\b", re.IGNORECASE), "an HTML page"),
+    (re.compile(r"(?m)^[^\n]*CN=[^\n]*,[^\n]*@"), "a table with commas (CSV)"),
+    (re.compile("\x00"), "a binary file"),
+)
+
 HEADINGS = re.compile("主体者|プロファイル|利用管理者|失効|シリアル|^CSR$|^subject|^profile|^csr$", re.MULTILINE)
 # Columns that are known by their look: place from 0, pattern, how a person calls it.
 ANCHORS = (
@@ -48,6 +58,8 @@ def read(data, rules=RULES):
     if not data.strip(b"\r\n\t \x1a\x00\xef\xbb\xbf\xff\xfe"):
         return [], [fault(EMPTY_FILE, FILE, "", "The file is empty.", "Write one application a line.")], RIGHT
     text, encoding = decode(data)
+    if rules["file"]["separator"] not in text:
+        return [], [_no_tsv_fault(text)], encoding
     faults = [_encoding_fault(encoding)] if encoding in ENCODINGS else []
     pieces, found = _pieces(text)
     faults += found
@@ -116,6 +128,19 @@ def _encoding_fault(encoding):
     if encoding == "unknown":
         fix = "Write it again with campus.upki.tsv, or take it again from where it came from."
     return fault(code, FILE, name, "The file is {0}; the service reads Shift_JIS only.".format(name), fix)
+
+
+def _no_tsv_fault(text):
+    """A file without a single tab is something else: one fault says so, instead of one for each of its lines.
+
+    The fault has no value: the file may be a key.
+    """
+    what = next((name for pattern, name in OTHER_FILES if pattern.search(text)), None)
+    message = "There is no tab in the file, so it holds no columns."
+    if what:
+        message = "This is {0}, not a TSV file.".format(what)
+    fix = "Name the TSV file; it has one tab between columns (not commas or spaces)."
+    return fault("columns", FILE, "", message, fix)
 
 
 # --- lines and columns -----------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ from ansible_collections.campus.upki.plugins.module_utils._rules import RULES, i
 
 KEY_MODES = {"0600": 0o600, "0640": 0o640}
 
+# The form's items and the options that fill them; in the roles each option is a variable upki_….
+OPTIONS = {item("manager_" + key): "manager." + key for key in ("name", "affiliation", "email")}
+OPTIONS.update({part["name"]: "subject." + part["key"] for part in _subject.PARTS})
+OPTIONS.update({item("software"): "software", item("dns_names"): "dns_names"})
+
 
 def record_of(wanted, kind, serial, csr):
     """The record that campus.upki.tsv takes."""
@@ -153,7 +158,9 @@ def _text_of(names, faults):
     lines = []
     for row in faults:
         who = names[row["record"] - 1] if row["record"] else "all certificates"
-        lines.append("{0}: {1} ({2}): {3}".format(who, row["item"], row["code"], row["message"]))
+        where = OPTIONS.get(row["item"])
+        what = "{0}, option {1}".format(row["item"], where) if where else row["item"]
+        lines.append("{0}: {1} ({2}): {3}".format(who, what, row["code"], row["message"]))
         if row["fix"]:
             lines[-1] += " " + row["fix"]
     return "\n".join(lines)

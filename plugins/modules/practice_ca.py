@@ -193,6 +193,21 @@ recorded:
       description: Identifier of the ACME account, where the application concerns one.
       type: str
       returned: for ACME accounts
+known:
+  description: Certificates of O(known_certificates) that were entered in this run.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: FQDN.
+      type: str
+    serial:
+      description: Serial number in decimal, as text.
+      type: str
+    not_after:
+      description: End of validity in UTC, such as C(2027-05-08T14:59:00Z).
+      type: str
 refused:
   description: The refused files, each with everything that was found in it.
   returned: always

@@ -8,7 +8,7 @@ from ansible_collections.campus.upki.plugins.module_utils import _faults
 def test_a_line_has_the_form_of_the_upload_form():
     row = _faults.fault(202, "CSR", "v", "Too long.", "Shorten it.", 3)
     assert _faults.line(row) == "202:3,CSR,Too long. Shorten it."
-    assert _faults.line(dict(row, record=None, fix="")) == "202:,CSR,Too long."
+    assert _faults.line(dict(row, record=None, fix="")) == "202:-,CSR,Too long."
 
 
 def test_values_are_shortened_and_stay_on_one_line():

@@ -315,19 +315,19 @@ def test_an_empty_line_between():
 def test_utf_8_is_named():
     data = "\t".join(make.issue()).encode("utf-8")
     (fault,) = rules.read(data)[2]
-    assert fault["code"] == "encoding"
+    assert fault["code"] == "encoding_utf8"
     assert "UTF-8" in fault["message"]
 
 
 def test_a_byte_order_mark():
     assert codes(b"\xef\xbb\xbf" + "\t".join(make.issue(c8="", c9="")).encode("ascii")) == [
-        ("encoding", 1, "文字コード")
+        ("encoding_utf8", 1, "文字コード")
     ]
 
 
 def test_bytes_that_are_no_shift_jis():
     row = make.tsv(make.issue(c8="NAME")).replace(b"NAME", b"\x81")  # a first byte without its second
-    assert codes(row) == [("encoding", 1, "文字コード")]
+    assert codes(row) == [("encoding_unknown", 1, "文字コード")]
 
 
 def test_quoted_columns_are_no_dn():

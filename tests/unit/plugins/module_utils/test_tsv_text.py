@@ -135,6 +135,31 @@ def test_commas_in_place_of_tabs():
     assert "one tab between columns" in found["faults"][0]["fix"]
 
 
+OTHERS = [
+    ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n" * 2, "a certificate in PEM"),
+    ("-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n", "a CSR in PEM"),
+    ("-----BEGIN NEW CERTIFICATE REQUEST-----\nMIIB\n", "a CSR in PEM"),
+    ("-----BEGIN {0} KEY-----\nc2VjcmV0\n".format("RSA PRIVATE"), "a private key"),
+    ("<!doctype html>\n<html><body>login</body></html>\n", "an HTML page"),
+    ("CN=a.example.ac.jp,O=X,3,,,,MIIB,a@example.ac.jp\n" * 3, "a table with commas (CSV)"),
+    ("PK\x03\x04\x00\x00", "a binary file"),
+    ("hello\nworld\n", "no tab"),
+]
+
+
+@pytest.mark.parametrize(("text", "what"), OTHERS, ids=[row[1] for row in OTHERS])
+def test_a_file_that_is_no_tsv_is_one_fault(text, what):
+    found = _tsv.read(text.encode("utf-8"), None)
+    (fault,) = found["faults"]
+    assert (fault["code"], fault["record"], fault["value"], found["records"]) == ("columns", None, "", [])
+    assert what in fault["message"]
+
+
+def test_a_line_without_a_tab_among_others_is_told_by_its_number():
+    data = make.data(make.line(GOOD)) + b"trailing words\r\n"
+    assert [(row["code"], row["record"]) for row in _tsv.read(data, "server_renew")["faults"]] == [("columns", 2)]
+
+
 @pytest.mark.parametrize("kind", make.KINDS)
 def test_kind_is_guessed_from_the_columns(kind):
     guessed = _tsv.read(make.data(make.texts(kind)), None)

@@ -26,6 +26,21 @@ def faults(*certificates, **more):
     return caught.value.details["faults"]
 
 
+WHERE = [
+    ({"subject": dict(SUBJECT, organization="大学")}, "option subject.organization (206)"),
+    ({"subject": dict(SUBJECT, state="①")}, "option subject.state (206)"),
+    ({"manager": {}}, "option manager.email (201)"),
+    ({"manager": dict(MANAGER, name="髙橋")}, "option manager.name (bad_character)"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), WHERE)
+def test_the_text_names_the_option_beside_the_item(options, says):
+    with pytest.raises(UpkiError) as caught:
+        wanted_list(params("/nowhere", wanted(), **options))
+    assert says in caught.value.message
+
+
 # option values, code, position, part of the item's name
 REFUSED = [
     ([wanted("")], {}, 201, 1, "FQDN"),
