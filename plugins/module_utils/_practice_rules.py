@@ -114,7 +114,8 @@ def _text(line, number):
     utf8 = _is_utf8(line)
     message = "the line is not Shift_JIS" + (" but UTF-8" if utf8 else "")
     fix = "Save the file in Shift_JIS, or have the module campus.upki.tsv write it."
-    return "", [fault("encoding_utf8" if utf8 else "encoding_unknown", number, "文字コード (encoding)", "", message, fix)]
+    code = "encoding_utf8" if utf8 else "encoding_unknown"
+    return "", [fault(code, number, "文字コード (encoding)", "", message, fix)]
 
 
 def _allowed(character):
