@@ -20,11 +20,15 @@ FINDINGS = {
     # --- the connection --------------------------------------------------------------------------------------
     "name_not_resolved": _row(
         "error",
-        "The host's name has no address where the check runs.",
+        "The host's name has no address where the check runs, or the resolver does not answer.",
         "getent ahosts HOST",
         usual=(
             "The name '{host}' has no address ({text}).",
             "Correct the name, or add it to the DNS that the checking machine uses.",
+        ),
+        slow=(
+            "The name '{host}' was not resolved within {seconds} seconds.",
+            "Check the name servers of the domain and the resolver of the checking machine (/etc/resolv.conf).",
         ),
     ),
     "connection_refused": _row(

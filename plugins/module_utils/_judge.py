@@ -105,12 +105,12 @@ def _connection(seen):
             "host": seen["host"],
             "server_name": seen["server_name"],
             "starttls": seen.get("starttls"),
-            "seconds": seen.get("seconds", ""),
+            "seconds": "{0:g}".format(seen.get("seconds") or 0),
             "phase": seen["error"]["phase"],
             "text": seen["error"]["text"],
             "version": "nothing newer than TLS 1.1",
         }
-        return [finding(_connection_code(seen), **values)]
+        return [finding(_connection_code(seen), seen["error"].get("variant", "usual"), **values)]
     findings = []
     if seen.get("earlier"):
         reasons = ", ".join(seen["earlier"])

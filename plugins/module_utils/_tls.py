@@ -15,6 +15,7 @@ import errno
 import os
 import socket
 import ssl
+import threading
 import time
 import warnings
 
@@ -48,7 +49,41 @@ TOO_OLD = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_
 # Reasons that may have gone a second later: a restart, a full queue, a route.
 PASSING = ("timeout", "connection_refused", "connection_closed", "host_unreachable", "name_not_resolved")
 PAUSE = 1  # seconds before the next attempt
+# The parts of one attempt that can have a time of their own, and how sentences call them.
+PHASES = {
+    "resolution": "name resolution",
+    "connection": "connection",
+    "starttls": "STARTTLS",
+    "handshake": "TLS handshake",
+}
+SHORTEST = 0.1  # seconds that a step has even when the time is up, so that it fails by its own reason
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL)
+
+
+class SlowResolver(Exception):
+    """No answer about a name within its time."""
+
+
+class Clock(object):
+    """The time of one attempt: for all together, and for each phase where it has a time of its own."""
+
+    def __init__(self, timeout, limits=None):
+        self.timeout, self.limits = timeout, limits or {}
+        self.end = time.time() + timeout
+        self.enter("resolution")
+
+    def enter(self, phase):
+        """A phase begins."""
+        self.phase = phase
+        self.seconds = min(self.timeout, self.limits.get(phase) or self.timeout)  # for the sentence about a timeout
+        self.deadline = min(self.end, time.time() + self.seconds)
+
+    def left(self):
+        """Seconds that the phase has left, never none."""
+        return max(SHORTEST, self.deadline - time.time())
+
+    def is_over(self):
+        return time.time() >= self.deadline
 
 
 class Trust(object):
@@ -155,34 +190,41 @@ def patient(endpoint, trust, timeout, retries):
 
 def attempt(seen, context, timeout):
     """One connection; fills in what was seen and returns the exception that ended it, or None."""
-    deadline = time.time() + timeout
-    phase = "connection"
+    clock = Clock(timeout, seen.get("limits"))
     try:
-        plain = _connect(seen, deadline)
+        plain = _connect(seen, clock)
         with plain:
             if seen.get("starttls"):
-                phase = "STARTTLS"
-                _starttls.upgrade(plain, seen["starttls"], seen["server_name"], deadline)
-            phase = "TLS handshake"
-            plain.settimeout(max(0.1, deadline - time.time()))
+                clock.enter("starttls")
+                _starttls.upgrade(plain, seen["starttls"], seen["server_name"], clock.deadline)
+            clock.enter("handshake")
+            plain.settimeout(clock.left())
             with context.wrap_socket(plain, server_hostname=seen["server_name"]) as tls:
                 _note(seen, tls, context)
         return None
     except _starttls.Refused as error:
-        seen["error"] = {"code": "starttls_refused", "text": str(error), "phase": phase}
+        seen["error"] = {"code": "starttls_refused", "text": str(error), "phase": PHASES[clock.phase]}
         return error
-    except (OSError, ValueError) as error:  # ssl.SSLError and socket.gaierror are OSErrors
-        seen["error"] = dict(explain(error), phase=phase)
+    except (OSError, ValueError, SlowResolver) as error:  # ssl.SSLError and socket.gaierror are OSErrors
+        seen["error"] = dict(explain(error), phase=PHASES[clock.phase])
+        seen["seconds"] = clock.seconds
         return error
 
 
-def _connect(seen, deadline):
-    """A connection to the first address of the name that answers; the last one's exception where none does."""
+def _connect(seen, clock):
+    """A connection to the first address of the name that answers; the last one's exception where none does.
+
+    The time is shared out among the addresses, so that one that is silent leaves some for the others.
+    """
+    rows = resolve(seen.get("connect") or seen["host"], seen["port"], clock.left())
+    clock.enter("connection")
     refused = None
-    for family, kind, protocol, _name, address in addresses(seen.get("connect") or seen["host"], seen["port"]):
+    for place, (family, kind, protocol, _name, address) in enumerate(rows):
+        if refused is not None and clock.is_over():
+            break
         plain = socket.socket(family, kind, protocol)
         try:
-            plain.settimeout(max(0.1, deadline - time.time()))
+            plain.settimeout(clock.left() / (len(rows) - place))
             plain.connect(address)
         except OSError as error:
             plain.close()
@@ -196,6 +238,34 @@ def _connect(seen, deadline):
 def addresses(host, port):
     """What socket.getaddrinfo gives for TCP."""
     return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+def resolve(host, port, seconds):
+    """As addresses(), within a time: the system's resolver has none, and may hang for minutes.
+
+    A question without an answer is left to its thread, which ends with the resolver's own patience or the program.
+    """
+    try:  # an address asks nobody
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        pass
+    answers = []
+
+    def ask():
+        try:
+            answers.append((addresses(host, port), None))
+        except (OSError, UnicodeError) as error:
+            answers.append((None, error))
+
+    worker = threading.Thread(target=ask, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if not answers:
+        raise SlowResolver(host)
+    rows, error = answers[0]
+    if error is not None:
+        raise error
+    return rows
 
 
 def _note(seen, tls, context):
@@ -219,6 +289,8 @@ def served_chain(tls):
 
 def explain(error):
     """{'code': of the table, 'text': what was said} of an exception that a connection ended with."""
+    if isinstance(error, SlowResolver):
+        return {"code": "name_not_resolved", "text": "no answer in time", "variant": "slow"}
     if isinstance(error, socket.gaierror):
         return {"code": "name_not_resolved", "text": error.strerror or str(error)}
     if isinstance(error, UnicodeError):

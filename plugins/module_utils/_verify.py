@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _judge,
     _lifecycle,
     _match,
+    _probe,
     _protocols,
     _revocation,
     _staple,
@@ -24,9 +25,11 @@ from ansible_collections.campus.upki.plugins.module_utils import (
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
 
-HOST = re.compile(r"^[A-Za-z0-9_.:%-]{1,253}$")
+HOST = re.compile(r"^[A-Za-z0-9_.-]{1,253}$")
+ZONE = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")  # of an IPv6 address: fe80::1%eth0
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 NAME = re.compile(r"^(?=.{1,253}$)(" + _LABEL + r"\.)*" + _LABEL + r"\.?$")
+NO_HOST = "host '{0}' is no host name or address, with or without ':port' (an IPv6 address with a port in brackets)"
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|::1)$")
 CERTIFICATE_FILES = (".pem", ".cer", ".crt")
@@ -36,18 +39,26 @@ CERTIFICATE_FILES = (".pem", ".cer", ".crt")
 
 
 def split_host(text):
-    """(host, port or None) of 'host', 'host:port', '[v6]:port' or a bare IPv6 address."""
-    match = re.match(r"^\[([^\]]+)\](?::(\d{1,5}))?$", text) or re.match(r"^([^:]+):(\d{1,5})$", text)
+    """(host, port or None) of 'host', 'host:port', '[v6]:port' or a bare IPv6 address; else the text as it is."""
+    match = re.match(r"^\[([^\[\]]*:[^\[\]]*)\](?::(\d{1,5}))?$", text) or re.match(r"^([^:\[\]]+):(\d{1,5})$", text)
     if match:
         return match.group(1), int(match.group(2)) if match.group(2) else None
     return text, None
 
 
-def endpoints_of(rows):
-    """Complete endpoints of the option; UpkiError lists every fault of every row."""
+def is_host(text):
+    """A name or an address to connect to; a colon belongs to an IPv6 address only."""
+    if ":" in text:
+        address, percent, zone = text.partition("%")
+        return bool(_match.address(address)) and (not percent or bool(ZONE.match(zone)))
+    return bool(HOST.match(text))
+
+
+def endpoints_of(rows, limits=None):
+    """Complete endpoints of the option; UpkiError lists every fault of every row. limits: see check_bounds."""
     faults, endpoints = [], []
     for number, row in enumerate(rows, 1):
-        endpoint = _endpoint(row)
+        endpoint = dict(_endpoint(row), limits=limits or {})
         wrong = _faults(endpoint)
         faults += ["endpoint {0}: {1}".format(number, text) for text in wrong]
         endpoints.append(endpoint)
@@ -76,7 +87,7 @@ def _faults(endpoint):
     name = endpoint["server_name"]
     digest = endpoint["certificate_sha256"]
     rules = (
-        (HOST.match(endpoint["host"]), "host '{0}' is no host name or address".format(endpoint["host"])),
+        (is_host(endpoint["host"]), NO_HOST.format(endpoint["host"][:80])),
         (1 <= endpoint["port"] <= 65535, "port {0} is not between 1 and 65535".format(endpoint["port"])),
         (
             name == endpoint["host"] or NAME.match(name) or _match.address(name),
@@ -102,7 +113,7 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
         endpoint = certificate.get("public_endpoint") or certificate.get("endpoint")
         if endpoint is not None and not endpoint:
             continue  # endpoint: '' says that nothing serves this certificate over TLS
-        host, port = split_host(str(endpoint or name))
+        host, port = _written_place(name, str(endpoint)) if endpoint else (name, None)
         if loopback == "by_name" and LOOPBACK.match(host):
             host = name
         if (host, port or 443, name) in places:
@@ -121,6 +132,14 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
     return rows
 
 
+def _written_place(name, endpoint):
+    """The same form as where the certificate is deployed, and the same error."""
+    try:
+        return _probe.parse_endpoint(endpoint)
+    except UpkiError as error:
+        raise UpkiError(error.code, "{0}: {1}".format(name, error.message), error.fix)
+
+
 def parse_warn_before(text):
     """As renew_before of campus.upki.request is written, with an error that names this option."""
     try:
@@ -129,8 +148,14 @@ def parse_warn_before(text):
         raise UpkiError("warn_before_invalid", error.message.replace("renew_before", "warn_before"), error.fix)
 
 
-def check_bounds(timeout, parallel, retries=0):
-    """UpkiError unless all bounds are sensible."""
+def check_bounds(timeout, parallel, retries=0, limits=None):
+    """UpkiError unless all bounds are sensible. limits: seconds of single phases."""
+    for phase, seconds in sorted((limits or {}).items()):
+        if seconds is not None and not 0 < seconds <= timeout:
+            text = "timeouts.{0} {1:g} is not between 0 and the {2:g} seconds of 'timeout'.".format(
+                phase, seconds, timeout
+            )
+            raise UpkiError("timeout_invalid", text, "Raise 'timeout', or lower it.")
     if not 0 < timeout <= 600:
         raise UpkiError("timeout_invalid", "timeout {0} is not between 0 and 600 seconds.".format(timeout), "Try 10.")
     if not 0 <= retries <= 20:
@@ -200,20 +225,22 @@ def surroundings(trust, intermediates, now, warn_before, stores=None):
     return _judge.Surroundings(Anchors(trust.pem), trust.name, known_cards(intermediates), now, warn_before, more)
 
 
-def each_address(endpoints):
+def each_address(endpoints, timeout, parallel):
     """One endpoint for each address of its name; names without an address stay as they are."""
-    found = []
-    for endpoint in endpoints:
+
+    def places(endpoint):
         try:
-            rows = _tls.addresses(endpoint["host"], endpoint["port"])
-        except (OSError, UnicodeError):
-            rows = []
-        places = []
+            rows = _tls.resolve(endpoint["host"], endpoint["port"], _tls.Clock(timeout, endpoint["limits"]).left())
+        except (OSError, ValueError, _tls.SlowResolver):
+            return [endpoint]
+        found = []
         for row in rows:
-            if row[4][0] not in places:
-                places.append(row[4][0])
-        found += [dict(endpoint, connect=one) for one in places] or [endpoint]
-    return found
+            if row[4][0] not in found:
+                found.append(row[4][0])
+        return [dict(endpoint, connect=one) for one in found]
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
+        return [one for found in pool.map(places, endpoints) for one in found]
 
 
 class Extras(object):
@@ -319,7 +346,7 @@ def verdict(results, steps=()):
     counts = count(all_findings(results))
     if not results:
         return "No endpoint was looked at."
-    looked = _plural(len(results), "endpoint")
+    looked = _looked_at(results)
     if counts["error"] or counts["warning"]:
         return "{0} looked at: {1}, {2}. Do what the arrows say, most urgent first.".format(
             looked, _plural(counts["error"], "error"), _plural(counts["warning"], "warning")
@@ -327,6 +354,13 @@ def verdict(results, steps=()):
     if steps:
         return "All is well: {0} looked at. What remains for you stands above.".format(looked)
     return "All is well: {0} looked at, nothing to do.".format(looked)
+
+
+def _looked_at(results):
+    """'2 endpoints and 1 file'"""
+    files = sum(1 for result in results if result.get("file"))
+    parts = [(len(results) - files, "endpoint"), (files, "file")]
+    return " and ".join(_plural(number, word) for number, word in parts if number)
 
 
 def next_steps(results, expected):

@@ -24,7 +24,7 @@ options:
     elements: dict
     suboptions:
       host:
-        description: Name or address to connect to; V(host:port) and V([2001:db8::1]:443) are understood.
+        description: Name or address to connect to, alone or with a port, V(host:port) or V([2001:db8::1]:443).
         type: str
         required: true
       port:
@@ -50,7 +50,8 @@ options:
   certificates:
     description:
       - Certificates as the roles know them (variable C(upki_certificates)). Used are C(name), C(dns_names) and
-        C(public_endpoint) or else C(endpoint), V(host:port), by default port 443 of the name, and C(starttls).
+        C(public_endpoint) or else C(endpoint), V(host:port) as in M(campus.upki.install), by default port 443 of the
+        name, and C(starttls).
       - An empty C(endpoint) leaves the certificate out. Other keys are ignored, and so is a second entry for the same
         name and place. RV(campus.upki.info#module:discovered.endpoints) fits here.
     type: list
@@ -161,9 +162,28 @@ options:
     type: int
     default: 0
   timeout:
-    description: Seconds for connection and handshake of one endpoint together.
+    description: Seconds for one attempt at an endpoint - resolution of its name, connection, STARTTLS and handshake
+      together.
     type: float
     default: 10
+  timeouts:
+    description:
+      - Seconds for single phases, each within O(timeout), so that a dead host is given up earlier than a slow one.
+      - The message of RV(results[].findings[].code=timeout) names the phase whose time was up.
+    type: dict
+    suboptions:
+      resolution:
+        description: The name's addresses. Without an answer RV(results[].findings[].code=name_not_resolved).
+        type: float
+      connection:
+        description: The connection to one of the addresses. They share the time.
+        type: float
+      starttls:
+        description: The words before TLS.
+        type: float
+      handshake:
+        description: The TLS handshake.
+        type: float
   parallel:
     description: How many endpoints are looked at at the same time.
     type: int
@@ -479,6 +499,15 @@ ARGUMENTS = {
     "protocols": {"type": "bool", "default": False},
     "retries": {"type": "int", "default": 0},
     "timeout": {"type": "float", "default": 10.0},
+    "timeouts": {
+        "type": "dict",
+        "options": {
+            "resolution": {"type": "float"},
+            "connection": {"type": "float"},
+            "starttls": {"type": "float"},
+            "handshake": {"type": "float"},
+        },
+    },
     "parallel": {"type": "int", "default": 32},
     "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
     "reports": {"type": "list", "elements": "dict", "options": REPORT, "default": []},
@@ -513,13 +542,14 @@ def main():
 
 def look(params, now):
     """The results for the module's options."""
-    _verify.check_bounds(params["timeout"], params["parallel"], params["retries"])
+    limits = {phase: seconds for phase, seconds in (params["timeouts"] or {}).items() if seconds is not None}
+    _verify.check_bounds(params["timeout"], params["parallel"], params["retries"], limits)
     _reports.check(params["reports"])
     rows = list(params["endpoints"] or [])
     rows += _verify.endpoints_of_certificates(params["certificates"] or [], params["loopback"], params["expected"])
-    endpoints = _verify.endpoints_of(rows)
+    endpoints = _verify.endpoints_of(rows, limits)
     if params["all_addresses"]:
-        endpoints = _verify.each_address(endpoints)
+        endpoints = _verify.each_address(endpoints, params["timeout"], params["parallel"])
     warn_before = _verify.parse_warn_before(params["warn_before"])
     trust = _tls.Trust(params["ca_file"])
     around = _verify.surroundings(trust, params["intermediates"], now, warn_before, params["stores"])

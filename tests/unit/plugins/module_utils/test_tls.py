@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real connections to real servers on loopback, well-behaved and hostile."""
 
+import contextlib
 import errno
 import shutil
 import socket
@@ -85,6 +86,74 @@ def test_connection_refused(trust):
 
 def test_name_not_resolved(trust):
     assert outcome(443, trust, host="name.invalid") == "name_not_resolved"
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch):
+    """Asked, it says nothing until the test is over."""
+    stop, asked = threading.Event(), []
+
+    def addresses(host, _port):
+        asked.append(host)
+        stop.wait(tls_zoo.PATIENCE)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(_tls, "addresses", addresses)
+    yield asked
+    stop.set()
+
+
+@pytest.mark.parametrize("limits, seconds", [({}, 1), ({"resolution": 0.3}, 0.3)])
+def test_a_resolver_without_an_answer_does_not_hold_the_run_up(trust, silent_resolver, limits, seconds):
+    started = time.time()
+    seen = look(443, trust, timeout=1, host="www.example.ac.jp", limits=limits)
+    assert time.time() - started < seconds + 1
+    assert silent_resolver == ["www.example.ac.jp"]
+    assert (seen["error"]["code"], seen["error"]["phase"]) == ("name_not_resolved", "name resolution")
+    assert seen["error"]["variant"] == "slow" and seen["seconds"] == seconds
+
+
+def test_an_address_asks_no_resolver(trust, silent_resolver):
+    with tls_zoo.tls(CHAIN, KEY) as port:
+        assert look(port, trust)["trusted"] is True
+    assert silent_resolver == []
+
+
+@pytest.mark.parametrize("phase, code", [("connection", "timeout"), ("starttls", "timeout"), ("handshake", "timeout")])
+def test_each_phase_has_a_time_of_its_own(trust, phase, code):
+    """The server accepts and is silent, or does not even accept; the other phases have all the time."""
+    stop, started = threading.Event(), time.time()
+    more = {"starttls": "smtp"} if phase == "starttls" else {}
+    with tls_zoo.silent(stop) as port, contextlib.ExitStack() as stack:
+        port = stack.enter_context(full()) if phase == "connection" else port
+        seen = look(port, trust, timeout=8, limits={phase: 0.4}, **more)
+        stop.set()
+    assert time.time() - started < 4
+    assert seen["error"]["code"] == code and seen["error"]["phase"] == _tls.PHASES[phase] and seen["seconds"] == 0.4
+
+
+@contextlib.contextmanager
+def full():
+    """A port whose queue is full, so that further connections are not answered."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _number in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        time.sleep(0.2)
+        yield listener.getsockname()[1]
+
+
+def test_a_silent_address_leaves_time_for_the_next(trust, monkeypatch):
+    """As where IPv6 leads nowhere: the first of two addresses does not answer at all."""
+    with tls_zoo.tls(CHAIN, KEY) as port, full() as silent:
+        rows = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", number)) for number in (silent, port)]
+        monkeypatch.setattr(_tls, "addresses", lambda host, port: rows)
+        seen = look(port, trust, timeout=2, host="www.example.ac.jp")
+    assert seen["error"] is None and seen["trusted"] is True
 
 
 @pytest.mark.parametrize("host", ["a..example", "x" * 70 + ".example"], ids=["empty label", "long label"])

@@ -3,10 +3,11 @@
 """What to look at, what is known, and the summary."""
 
 import datetime
+import threading
 import time
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _tls, _verify, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _probe, _tls, _verify, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki, tls_zoo
 
@@ -30,6 +31,7 @@ KEY = pki.key("leaf " + NAME)
         ("2001:db8::1", None, ("2001:db8::1", 443)),
         ("[2001:db8::1]:8443", None, ("2001:db8::1", 8443)),
         ("[2001:db8::1]", 636, ("2001:db8::1", 636)),
+        ("fe80::1%eth0", None, ("fe80::1%eth0", 443)),
     ],
 )
 def test_hosts_and_ports(host, port, expected):
@@ -51,6 +53,12 @@ def test_a_fingerprint_in_any_spelling():
         ({"host": ""}, "host ''"),
         ({"host": "a b"}, "host 'a b'"),
         ({"host": "a/b"}, "host 'a/b'"),
+        ({"host": "localhost:abc"}, "host 'localhost:abc'"),
+        ({"host": "localhost:"}, "host 'localhost:'"),
+        ({"host": "a:443:444"}, "host 'a:443:444'"),
+        ({"host": "[a]:443"}, "host '[a]:443'"),
+        ({"host": "[::1:443"}, "host '[::1:443'"),
+        ({"host": "::1%/"}, "host '::1%/'"),
         ({"host": "a", "port": 0}, "port 0"),
         ({"host": "a", "port": 65536}, "port 65536"),
         ({"host": "a:99999"}, "port 99999"),
@@ -99,7 +107,8 @@ def test_endpoints_of_certificates():
 
 @pytest.mark.parametrize(
     ("endpoint", "starttls", "spoken"),
-    [("a:25", None, "smtp"), ("a:587", None, "smtp"), ("a:389", None, "ldap"), ("a:25", "none", ""), ("a", None, ""),
+    [("a:25", None, "smtp"), ("a:587", None, "smtp"), ("a:389", None, "ldap"), ("a:25", "none", ""),
+     ("a:443", None, ""),
      ("a:8443", None, ""), ("a:8143", "imap", "imap")],
 )  # fmt: skip
 def test_the_port_says_which_words_come_before_tls(endpoint, starttls, spoken):
@@ -117,6 +126,28 @@ def test_a_certificate_without_a_name():
     with pytest.raises(UpkiError) as caught:
         rows_of([{"endpoint": "a:1"}])
     assert caught.value.code == "certificate_name_missing"
+
+
+@pytest.mark.parametrize("key", ["endpoint", "public_endpoint"])
+@pytest.mark.parametrize("text", ["localhost", "localhost:abc", "localhost:0", "::1", "a b:443"])
+def test_an_endpoint_is_written_as_where_it_is_deployed(key, text):
+    """The words are those of campus.upki.install, with the certificate's name before them."""
+    with pytest.raises(UpkiError) as caught:
+        rows_of([{"name": "a.example", key: text}])
+    with pytest.raises(UpkiError) as theirs:
+        _probe.parse_endpoint(text)
+    assert caught.value.code == theirs.value.code == "endpoint_invalid" and caught.value.fix == theirs.value.fix
+    assert caught.value.message == "a.example: " + theirs.value.message
+
+
+@pytest.mark.parametrize("limits, timeout, good", [({}, 1, True), ({"connection": 1}, 1, True), (None, 1, True),
+    ({"connection": 2}, 1, False), ({"handshake": 0}, 1, False)])  # fmt: skip
+def test_a_phase_has_no_more_time_than_all_together(limits, timeout, good):
+    if good:
+        return _verify.check_bounds(timeout, 1, 0, limits)
+    with pytest.raises(UpkiError) as caught:
+        _verify.check_bounds(timeout, 1, 0, limits)
+    assert caught.value.code == "timeout_invalid" and "timeouts." + list(limits)[0] in caught.value.message
 
 
 def test_warn_before_is_named_in_its_error():
@@ -193,13 +224,26 @@ def test_no_endpoint_is_no_crash(trust):
 def test_each_address_of_a_name(trust, monkeypatch):
     rows = [(2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("127.0.0.2", 0))]
     monkeypatch.setattr(_tls, "addresses", lambda host, port: rows)
-    (first, second) = _verify.each_address(_verify.endpoints_of([{"host": NAME}]))
+    (first, second) = _verify.each_address(_verify.endpoints_of([{"host": NAME}]), 1, 8)
     assert (first["connect"], second["connect"], second["host"]) == ("127.0.0.1", "127.0.0.2", NAME)
 
 
 def test_a_name_without_an_address_stays(trust):
     endpoints = _verify.endpoints_of([{"host": "name.invalid"}])
-    assert _verify.each_address(endpoints) == endpoints
+    assert _verify.each_address(endpoints, 5, 8) == endpoints
+
+
+def test_each_address_of_names_that_nobody_resolves(trust, monkeypatch):
+    """Twenty names, a resolver that does not answer: the time of one, not of twenty, and a finding for each."""
+    stop = threading.Event()
+    monkeypatch.setattr(_tls, "addresses", lambda host, port: stop.wait(10))
+    endpoints = _verify.endpoints_of([{"host": "h{0}.example".format(number)} for number in range(20)])
+    started = time.time()
+    try:
+        assert _verify.each_address(endpoints, 0.3, 20) == endpoints
+        assert time.time() - started < 2
+    finally:
+        stop.set()
 
 
 # --- the summary ---------------------------------------------------------------------------------------------
@@ -224,6 +268,15 @@ def test_all_is_well_in_the_last_line():
     lines = _verify.summary([result("a"), result("b")])
     assert lines[-1] == "All is well: 2 endpoints looked at, nothing to do."
     assert lines[0] == "a (192.0.2.7:443): well, 90 days left, until 2027-01-01, chain of 2, TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    "endpoints, files, text",
+    [(0, 1, "1 file"), (0, 2, "2 files"), (1, 2, "1 endpoint and 2 files"), (2, 0, "2 endpoints")],
+)
+def test_files_are_called_files(endpoints, files, text):
+    rows = [result("a")] * endpoints + [result("b", host=None, port=None, file="/b.pem")] * files
+    assert _verify.summary(rows)[-1] == "All is well: {0} looked at, nothing to do.".format(text)
 
 
 def test_errors_come_first_and_are_counted_last():
