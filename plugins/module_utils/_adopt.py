@@ -2,17 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of a certificate that the store did not make: from a file on the host, or from what a port serves now."""
 
-import contextlib
-import re
-import socket
-import ssl
-
-from ansible_collections.campus.upki.plugins.module_utils import _atomic, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _atomic, _probe, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 # Beginnings of the issuer's CN that mean "issued by UPKI". Every CA of the service since G2 is called so.
 ISSUERS = ("NII Open Domain CA",)
-ENDPOINT = re.compile(r"^(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|(?P<host>[^\s:\[\]/]+))(?::(?P<port>\d{1,5}))?$")
 
 
 def is_upki(certificate, issuers=ISSUERS):
@@ -69,42 +63,19 @@ def from_file(path):
 
 def parse_endpoint(text):
     """(host, port) of 'host:port', 'host' or '[address]:port'."""
-    match = ENDPOINT.match(text)
-    port = int(match.group("port") or 443) if match else 0
-    if not 0 < port < 65536:
-        raise UpkiError(
-            "endpoint_invalid",
-            "current_endpoint '{0}' is not of the form host:port.".format(text[:80]),
-            "Write it like 127.0.0.1:443 or [::1]:8443.",
-        )
-    return match.group("v6") or match.group("host"), port
-
-
-def _context():
-    """A client that looks at any certificate: an old server shall be read here, not judged."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with contextlib.suppress(AttributeError, ValueError):  # Python 3.6 goes by the system's settings
-        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    with contextlib.suppress(ssl.SSLError):  # a TLS library without security levels
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context
+    return _probe.parse_endpoint(text, 443, "current_endpoint")
 
 
 def from_endpoint(text, server_name, timeout=10):
     """The certificate that a port serves now for `server_name` (SNI)."""
     host, port = parse_endpoint(text)
-    try:
-        plain = socket.create_connection((host, port), timeout=timeout)
-        with plain, _context().wrap_socket(plain, server_hostname=server_name) as tls:
-            data = tls.getpeercert(binary_form=True)
-    except (OSError, ValueError) as error:
+    seen = _probe.look(host, port, server_name, timeout=timeout)
+    if seen.leaf is None:
         raise UpkiError(
             "endpoint_unreachable",
             "Could not read the certificate that {0} serves for '{1}' (current_endpoint): {2}.".format(
-                text, server_name, error
+                text, server_name, seen.detail
             ),
             "Start the server, mend current_endpoint, or leave it out where there is no certificate yet.",
         )
-    return _x509.certificate_from_der(data)
+    return _x509.certificate_from_der(seen.leaf)

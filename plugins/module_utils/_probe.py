@@ -1,39 +1,44 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which certificate a port serves, asked with nothing but Python's own ssl. It judges nothing."""
+"""Which certificate a port serves, asked with Python's own ssl. It judges nothing."""
 
 import collections
+import contextlib
 import re
 import socket
 import ssl
 import time
 import warnings
 
-from ansible_collections.campus.upki.plugins.module_utils import _starttls
+from ansible_collections.campus.upki.plugins.module_utils import _s_client, _starttls, _tls
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 TIMEOUT = 5
-ENDPOINT = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})$")
+ENDPOINT = re.compile(
+    r"^(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|(?P<host>[^\s:\[\]/]+))(?::(?P<port>[0-9]{1,5}))?$"
+)
 
 # leaf: DER of the served certificate or None. problem: '' or refused, timeout, unresolved, closed, tls, starttls.
-Seen = collections.namedtuple("Seen", "leaf problem detail")
+# chain: [DER, …] as sent, the leaf first; None where it is not known (Python before 3.10 shows the leaf alone).
+Seen = collections.namedtuple("Seen", "leaf problem detail chain")
+Seen.__new__.__defaults__ = (None,)
 
 
-def parse_endpoint(text):
-    """(host, port) of 'host:port' or '[address]:port'."""
+def parse_endpoint(text, default_port=None, option="endpoint"):
+    """(host, port) of 'host:port' or '[address]:port'; the port may be missing where there is a default."""
     match = ENDPOINT.match(text)
-    port = int(match.group("port")) if match else 0
+    port = int(match.group("port") or default_port or 0) if match else 0
     if not 0 < port < 65536:
         raise UpkiError(
             "endpoint_invalid",
-            "The endpoint '{0}' is not of the form host:port.".format(text[:80]),
-            "Write it like 127.0.0.1:443 or [::1]:443.",
+            "The {0} '{1}' is not of the form host:port.".format(option, text[:80]),
+            "Write it like 127.0.0.1:443 or [::1]:8443.",
         )
     return match.group("six") or match.group("host"), port
 
 
 def _context():
-    """A client context that takes any certificate and any version that the host's OpenSSL still speaks."""
+    """A client that takes any certificate and any version that OpenSSL still speaks: it looks and does not judge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -41,6 +46,8 @@ def _context():
         context.verify_mode = ssl.CERT_NONE
         if hasattr(ssl, "TLSVersion"):  # Python 3.7
             context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with contextlib.suppress(ssl.SSLError):  # a TLS library without security levels
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
 
 
@@ -54,7 +61,8 @@ def look(host, port, server_name, starttls="", timeout=TIMEOUT):
             _starttls.upgrade(connection, starttls, server_name, time.time() + timeout)
             connection.settimeout(timeout)
         connection = _context().wrap_socket(connection, server_hostname=server_name)
-        return Seen(connection.getpeercert(True), "", "")
+        chain, whole = _tls.served_chain(connection)
+        return Seen(connection.getpeercert(True), "", "", chain if whole else None)
     except OSError as error:  # ssl.SSLError, socket.timeout and socket.gaierror among them
         return Seen(None, _problem(error), str(error))
     except _starttls.Refused as error:
@@ -64,6 +72,14 @@ def look(host, port, server_name, starttls="", timeout=TIMEOUT):
     finally:
         if connection is not None:
             connection.close()
+
+
+def sent_chain(seen, host, port, server_name, starttls=""):
+    """The chain of a Seen; asked once more with the program openssl where this Python cannot show it. None: unknown."""
+    if seen.chain is not None or seen.leaf is None:
+        return seen.chain
+    where = {"address": host, "port": port, "server_name": server_name, "starttls": starttls}
+    return _s_client.chain(where, seen.leaf, TIMEOUT)
 
 
 def _problem(error):

@@ -4,6 +4,7 @@
 
 import socket
 import ssl
+import sys
 import threading
 
 import pytest
@@ -73,7 +74,9 @@ def tls(made, **before):
 
 def test_the_served_leaf_is_returned_even_if_nothing_trusts_it(serve, tmp_path):
     made, leaf = context(tmp_path, "www.example.ac.jp")
-    assert _probe.look("127.0.0.1", serve(tls(made)), "www.example.ac.jp") == _probe.Seen(leaf, "", "")
+    seen = _probe.look("127.0.0.1", serve(tls(made)), "www.example.ac.jp")
+    assert seen[:3] == (leaf, "", "")
+    assert seen.chain == ([leaf] if sys.version_info >= (3, 10) else None)
 
 
 def test_the_name_reaches_the_server(serve, tmp_path):
@@ -113,7 +116,7 @@ LDAP_BAD = bytes.fromhex("300c02010178070a010204000400")
 def test_starttls_leads_to_the_leaf(serve, tmp_path, protocol, words):
     made, leaf = context(tmp_path, "mail.example.ac.jp")
     seen = _probe.look("127.0.0.1", serve(tls(made, words=words)), "mail.example.ac.jp", protocol)
-    assert seen == _probe.Seen(leaf, "", "")
+    assert seen[:3] == (leaf, "", "")
 
 
 @pytest.mark.parametrize(
@@ -166,10 +169,38 @@ def test_a_name_that_tls_cannot_carry_is_no_traceback(serve):
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("127.0.0.1:443", ("127.0.0.1", 443)), ("[::1]:8443", ("::1", 8443)), ("localhost:1", ("localhost", 1))],
+    [
+        ("127.0.0.1:443", ("127.0.0.1", 443)),
+        ("[::1]:8443", ("::1", 8443)),
+        ("[fe80::1%eth0]:443", ("fe80::1%eth0", 443)),
+        ("localhost:1", ("localhost", 1)),
+    ],
 )
 def test_endpoints(text, expected):
     assert _probe.parse_endpoint(text) == expected
+
+
+def test_an_endpoint_may_go_without_port_where_there_is_a_default_and_the_option_is_named():
+    assert _probe.parse_endpoint("host", 443) == ("host", 443)
+    with pytest.raises(UpkiError) as caught:
+        _probe.parse_endpoint("host:", 443, "current_endpoint")
+    assert "current_endpoint 'host:'" in caught.value.message
+
+
+def test_a_chain_that_python_cannot_show_is_asked_of_openssl(monkeypatch):
+    asked = []
+
+    def chain(where, leaf, timeout):
+        asked.append((where["address"], where["port"], where["server_name"], where["starttls"], leaf, timeout))
+        return [leaf, b"inter"]
+
+    monkeypatch.setattr(_probe._s_client, "chain", chain)
+    ask = ["127.0.0.1", 25, "www.example.ac.jp", "smtp"]
+    assert _probe.sent_chain(_probe.Seen(b"leaf", "", "", [b"leaf"]), *ask) == [b"leaf"]
+    assert _probe.sent_chain(_probe.Seen(None, "refused", "x"), *ask) is None
+    assert asked == []
+    assert _probe.sent_chain(_probe.Seen(b"leaf", "", ""), *ask) == [b"leaf", b"inter"]
+    assert asked == [tuple(ask) + (b"leaf", _probe.TIMEOUT)]
 
 
 @pytest.mark.parametrize("text", ["", "443", "host", "host:", "host:0", "host:65536", "::1:443", "a b:443", "h:44a"])
