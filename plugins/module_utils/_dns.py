@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What DNS says about certificates: CAA (who may issue, RFC 8659) and TLSA (what must be served, RFC 6698).
 
+Whether DNSSEC secures TLSA records is the resolver's word (the bit AD of its answer), which is believed.
+
 The questions are asked with dnspython, an optional library; the judging functions are pure.
 """
 
@@ -30,7 +32,10 @@ class Resolver(object):
         self._dns = _library()
         self.timeout = timeout
         self._resolver = _resolver(self._dns, server)
+        # AD in the question asks for it in the answer (RFC 6840, 5.7).
+        self._resolver.set_flags(self._dns.flags.RD | self._dns.flags.AD)
         self._kept = {}
+        self._secured = set()
         self._lock = threading.Lock()
 
     def caa(self, name):
@@ -43,6 +48,20 @@ class Resolver(object):
     def tlsa(self, name):
         """[(usage, selector, matching type, bytes)]"""
         return [(row.usage, row.selector, row.mtype, bytes(row.cert)) for row in self._ask(name, "TLSA")]
+
+    def secured(self, name):
+        """Whether the resolver says that DNSSEC secures a name's TLSA records; None where it does not look at DNSSEC.
+
+        One that validates says so of the root zone, which is signed.
+        """
+        self._ask(name, "TLSA")
+        if (name, "TLSA") in self._secured:
+            return True
+        try:
+            self._ask(".", "SOA")
+        except Unknown:
+            return None
+        return False if (".", "SOA") in self._secured else None
 
     def _ask(self, name, kind):
         with self._lock:
@@ -59,7 +78,10 @@ class Resolver(object):
     def _answer(self, name, kind):
         ask = getattr(self._resolver, "resolve", None) or self._resolver.query  # 2.0 and later, or older
         try:
-            return list(ask(name.rstrip(".") + ".", kind, lifetime=self.timeout)), ""
+            answer = ask(name.rstrip(".") + ".", kind, lifetime=self.timeout)
+            if answer.response.flags & self._dns.flags.AD:
+                self._secured.add((name, kind))
+            return list(answer), ""
         except (self._dns.resolver.NXDOMAIN, self._dns.resolver.NoAnswer):
             return [], ""
         except (self._dns.exception.DNSException, OSError, ValueError) as error:
@@ -70,6 +92,7 @@ def _library():
     """dnspython, imported only when it is wanted."""
     try:
         import dns.exception
+        import dns.flags
         import dns.resolver
     except Exception as error:  # missing, or made for another Python
         raise UpkiError(
@@ -176,17 +199,21 @@ def _tlsa(seen, ders, resolver):
         return []
     owner = "_{0}._tcp.{1}".format(seen["port"], seen["server_name"].rstrip("."))
     records = resolver.tlsa(owner)
-    if not records or any(tlsa_matches(row, ders) for row in records):
+    if not records:
         return []
-    key = _x509.certificate_from_der(ders[0]).public_key()
-    return [
-        finding(
-            "tlsa_mismatch",
-            owner=owner,
-            records=", ".join("{0} {1} {2} {3}".format(*row[:3] + (row[3].hex()[:16] + "…",)) for row in records[:5]),
-            spki=_x509.spki_sha256(key),
-        )
-    ]
+    values = {
+        "owner": owner,
+        "records": ", ".join("{0} {1} {2} {3}".format(*row[:3] + (row[3].hex()[:16] + "…",)) for row in records[:5]),
+    }
+    fits = any(tlsa_matches(row, ders) for row in records)
+    secured = resolver.secured(owner)
+    if secured is False:  # clients must ignore them, right or wrong (RFC 7671, section 2; RFC 6698, 4.1)
+        return [finding("tlsa_unsecured", would="would" if fits else "would not", **values)]
+    findings = [finding("dnssec_unknown", owner=owner)] if secured is None else []
+    if not fits:
+        spki = _x509.spki_sha256(_x509.certificate_from_der(ders[0]).public_key())
+        findings.insert(0, finding("tlsa_mismatch", spki=spki, **values))
+    return findings
 
 
 def tlsa_matches(record, ders):

@@ -354,6 +354,25 @@ FINDINGS = {
             "remove the old record afterwards.",
         ),
     ),
+    "tlsa_unsecured": _row(
+        "warning",
+        "TLSA records exist in DNS, but DNSSEC does not secure them, so clients ignore them.",
+        "dig +dnssec TLSA _PORT._tcp.NAME   (by a resolver that validates; 'ad' must be among the flags)",
+        usual=(
+            "The TLSA records of '{owner}' ({records}) are not secured by DNSSEC, so clients that use DANE ignore them; "
+            "they {would} fit what is served.",
+            "Sign the zone with DNSSEC and have its DS record put into the parent zone, or remove the TLSA records.",
+        ),
+    ),
+    "dnssec_unknown": _row(
+        "info",
+        "TLSA records exist in DNS, and whether DNSSEC secures them could not be learned.",
+        "dig +dnssec SOA .   (a resolver that validates has 'ad' among the flags)",
+        usual=(
+            "Whether DNSSEC secures the TLSA records of '{owner}' is not known: the resolver does not validate.",
+            "Ask a resolver that does with 'dns_server', unbound on the checking machine for example.",
+        ),
+    ),
     "dns_unknown": _row(
         "warning",
         "What DNS says about the certificate could not be learned.",

@@ -134,12 +134,16 @@ options:
     description:
       - Whether to ask DNS for CAA records, which may forbid the CA to issue the next certificate, and for TLSA records,
         which must fit what is served.
-      - CAA is looked at for UPKI certificates, and with O(caa_issuer) for all. DNSSEC is not examined.
+      - CAA is looked at for UPKI certificates, and with O(caa_issuer) for all.
+      - TLSA records count only where DNSSEC secures them (RFC 7671), which a resolver that validates says. Others are
+        RV(results[].findings[].code=tlsa_unsecured). Where the resolver does not validate, they are held against what is
+        served, and RV(results[].findings[].code=dnssec_unknown) says so.
       - Needs the Python library dnspython where the module runs.
     type: bool
     default: false
   dns_server:
-    description: Name server for O(dns), V(address) or V(address:port). The default is the system's resolver.
+    description: Name server for O(dns), V(address) or V(address:port). The default is the system's resolver. Choose one
+      that validates DNSSEC and to which the way is safe.
     type: str
   caa_issuer:
     description: The CA's name in CAA records. The default is V(secomtrust.net), which is right for UPKI.

@@ -54,8 +54,9 @@ def test_caa(records, wildcard, allowed):
 class Records(object):
     """A resolver with answers of its own."""
 
-    def __init__(self, caa=None, tlsa=None, broken=()):
+    def __init__(self, caa=None, tlsa=None, broken=(), secured=True):
         self.rows, self.owners, self.broken, self.asked = caa or {}, tlsa or {}, broken, []
+        self.secured = lambda name: secured
 
     def caa(self, name):
         return self._found(self.rows, name)
@@ -159,6 +160,25 @@ def test_one_record_that_fits_is_enough():
     assert found(Records(tlsa={owner: [wrong]}), seen(port=25, server_name="192.0.2.7")) == []
 
 
+@pytest.mark.parametrize(
+    "secured, fitting, expected",
+    [
+        (True, True, []),
+        (True, False, ["tlsa_mismatch"]),
+        (False, True, ["tlsa_unsecured"]),
+        (False, False, ["tlsa_unsecured"]),
+        (None, True, ["dnssec_unknown"]),
+        (None, False, ["tlsa_mismatch", "dnssec_unknown"]),
+    ],
+)
+def test_records_without_dnssec(secured, fitting, expected):
+    record = (3, 1, 1, sha256(spki(DERS[0])) if fitting else b"\0" * 32)
+    rows = found(Records(tlsa={"_443._tcp." + NAME: [record]}, secured=secured))
+    assert [code for code, _text in rows] == expected
+    if secured is False:
+        assert ("they would fit" if fitting else "they would not fit") in rows[0][1]
+
+
 def spki_hex():
     return sha256(spki(DERS[0])).hex()
 
@@ -172,9 +192,13 @@ def test_an_unreadable_member_fits_nothing():
 
 
 @contextlib.contextmanager
-def name_server(zone, rcode="NXDOMAIN"):
-    """A UDP name server on loopback: zone is {(name, kind): [text of records]}; gives 'address:port'."""
+def name_server(zone, rcode="NXDOMAIN", signed=()):
+    """A UDP name server on loopback: zone is {(name, kind): [text of records]}; gives 'address:port'.
+
+    signed: names whose answers carry AD, for those who ask for it.
+    """
     message = pytest.importorskip("dns.message", reason="dnspython is not installed")
+    import dns.flags
     import dns.rcode
     import dns.rrset
 
@@ -191,6 +215,8 @@ def name_server(zone, rcode="NXDOMAIN"):
             name, kind = question.name.to_text(omit_final_dot=True).lower(), question.rdtype
             rows = [row for (owner, of), row in zone.items() if owner == name and getattr(dns.rdatatype, of) == kind]
             reply = message.make_response(query)
+            if (name or ".") in signed and query.flags & dns.flags.AD:
+                reply.flags |= dns.flags.AD
             if rows:
                 reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *rows[0]))
             elif not any(owner == name for owner, _of in zone):
@@ -215,13 +241,35 @@ def test_over_udp():
         (NAME, "A"): ["192.0.2.7"],
         (owner, "TLSA"): ["3 1 1 " + "00" * 32],
     }
-    with name_server(zone) as place:
+    with name_server(zone, signed=[owner]) as place:
         resolver = _dns.Resolver(3, place)
         assert [code for code, _text in found(resolver)] == ["caa_forbids", "tlsa_mismatch"]
         zone[("example.ac.jp", "CAA")] = ['0 issue "secomtrust.net"']
         zone[(owner, "TLSA")] = ["3 1 1 " + spki_hex()]
         assert [code for code, _text in found(resolver)] == ["caa_forbids", "tlsa_mismatch"]  # asked once a run
         assert found(_dns.Resolver(3, place)) == []
+
+
+@pytest.mark.parametrize(
+    "signed, expected",
+    [
+        (["_443._tcp." + NAME, "."], []),
+        (["_443._tcp." + NAME], []),
+        (["."], ["tlsa_unsecured"]),
+        ([], ["dnssec_unknown"]),
+    ],
+    ids=["all", "the answer alone", "the root alone", "nothing"],
+)
+def test_the_resolver_s_word_about_dnssec(signed, expected):
+    zone = {("_443._tcp." + NAME, "TLSA"): ["3 1 1 " + spki_hex()], (".", "SOA"): [". . 1 2 3 4 5"]}
+    with name_server(zone, signed=signed) as place:
+        assert [code for code, _text in found(_dns.Resolver(3, place))] == expected
+
+
+def test_a_resolver_that_knows_no_root_zone():
+    zone = {("_443._tcp." + NAME, "TLSA"): ["3 1 1 " + spki_hex()]}
+    with name_server(zone) as place:
+        assert [code for code, _text in found(_dns.Resolver(3, place))] == ["dnssec_unknown"]
 
 
 def test_a_name_server_that_fails():
