@@ -8,6 +8,7 @@ UPKI_SHARED ?= $(abspath $(CURDIR)/../shared/upki)
 WORK := $(CURDIR)/.work
 
 export PYTHON
+export LAB
 export UPKI_SHARED
 export UPKI_WORK := $(WORK)
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -19,7 +20,7 @@ export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test matrix bench unit gate install format clean lab-up lab-shell lab-test lab-down
+.PHONY: help demo test matrix bench unit gate install format clean lab-up lab-shell lab-test lab-cuts lab-nightly lab-down
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -27,7 +28,7 @@ help: ## what can be made
 demo: install .work/system.stamp ## the whole cycle on this machine: request, issue, deploy, verify, renew
 	@.venv/bin/python demo/demo.py
 
-test: install .venv/test.stamp .work/system.stamp ## all tests and gates
+test: install .venv/test.stamp .work/system.stamp ## all tests and gates; without the hosts of the lab: LAB=no
 	@.venv/bin/python scripts/gates.py
 
 matrix: install .venv/test.stamp ## every supported Python, cryptography and ansible-core that this machine has
@@ -51,6 +52,14 @@ lab-shell: ## a shell on one of them, or one command: make lab-shell HOST=web1 C
 lab-test: install .venv/test.stamp ## the collection against hosts of its own, over ssh; one file: make lab-test TEST=test_life.py
 	@cd $(WORK)/tree/ansible_collections/campus/upki && \
 	    PYTHONPATH=$(WORK)/tree $(CURDIR)/.venv/bin/python -m pytest -q -rsP $(OPTIONS) $(or $(addprefix tests/lab/,$(TEST)),tests/lab)
+
+lab-cuts: ## cuts of power, cable, ssh and controller at random moments: UPKI_LAB_CUTS=500 UPKI_LAB_SEED=7 make lab-cuts
+	@UPKI_LAB_CUTS=$${UPKI_LAB_CUTS:-100} $(MAKE) lab-test TEST=test_cuts.py
+
+lab-nightly: ## hours: each step of each scenario in check mode, really and again, under every strategy and ansible-runner
+	@status=0; for manner in linear free host_pinned runner; do \
+	    UPKI_LAB_MANNER=$$manner UPKI_LAB_THRICE=yes $(MAKE) lab-test OPTIONS="$(OPTIONS) --ignore=tests/lab/test_cuts.py" || \
+	    { status=1; echo "lab: failed under $$manner"; }; done; $(MAKE) lab-cuts && exit $$status
 
 lab-down: ## end the hosts and take away all that belongs to them
 	@$(PYTHON) tests/lab/lab.py down

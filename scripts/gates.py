@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -23,8 +24,10 @@ import matrix
 import tree
 from running import (
     CHECKOUT,
+    ENDING,
     LOG,
     OLDEST,
+    TIMED_OUT,
     TREE,
     WORK,
     Gate,
@@ -35,9 +38,11 @@ from running import (
     judged,
     pinned,
     prepare,
+    run,
     shown,
     skipped,
     summary,
+    terminated,
     tested,
 )
 
@@ -47,6 +52,7 @@ TYPED = ["plugins/action", "plugins/filter", "plugins/lookup", "plugins/plugin_u
 TYPED += ["scripts", "demo", "tests", "bin"]
 # Folders whose files import each other by their bare names.
 IMPORTED_PLAINLY = ["scripts", "demo"]
+LAB_READY = 900  # seconds
 
 
 # --- the gates -------------------------------------------------------------------------------------------
@@ -196,6 +202,20 @@ def integration(arguments: list[str]) -> Result:
     return tested(BIN / "python", arguments or ["tests/integration"], "integration")
 
 
+def lab(arguments: list[str]) -> Result:
+    """Scenarios on real hosts, where this machine can start some; all of them: make lab-test."""
+    if os.environ.get("LAB") == "no":
+        return skipped("left out by LAB=no")
+    # In the background: making root file systems takes minutes, and nothing waits for them.
+    command = ["nice", "-n", "10", str(BIN / "python"), "tests/lab/lab.py", "ready"]
+    code, output = run(command, "lab-ready", timeout=LAB_READY)
+    if code == TIMED_OUT:
+        return skipped(f"the lab was not ready after {LAB_READY} s, see .work/log/lab-ready.log")
+    if code:
+        return skipped(output.strip().splitlines()[-1])
+    return tested(BIN / "python", arguments or ["-m", "not nightly", "tests/lab"], "lab")
+
+
 # name: (heading, gate). Long ones first, so that two at a time end together.
 TOGETHER: dict[str, tuple[str, Gate]] = {
     "sanity": ("ansible-test sanity", sanity),
@@ -211,29 +231,44 @@ TOGETHER: dict[str, tuple[str, Gate]] = {
     "yamllint": ("yamllint", yamllint),
     "changelog": ("antsibull-changelog lint", changelog),
 }
-# Looks at ports and clocks, so nothing else runs beside it.
+# Looks at ports and clocks, so of the others only the lab runs beside it, whose hosts have networks of their own.
 ALONE: dict[str, tuple[str, Gate]] = {
     "integration": ("integration: the installed collection with real servers", integration),
+}
+# Waits for the network first, so it runs beside all others.
+BESIDE: dict[str, tuple[str, Gate]] = {
+    "lab": ("lab: the collection over ssh on real hosts", lab),
 }
 
 
 def perform(name: str, arguments: list[str]) -> Result:
-    heading, gate = {**TOGETHER, **ALONE}[name]
+    heading, gate = {**TOGETHER, **ALONE, **BESIDE}[name]
     return shown(f"{heading} [{name}]", lambda: gate(arguments))
 
 
 def perform_all() -> dict[str, Result]:
-    """Two gates at a time, then those that want the machine for themselves."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        futures = {name: pool.submit(perform, name, []) for name in TOGETHER}
-        results = {name: future.result() for name, future in futures.items()}
-    return results | {name: perform(name, []) for name in ALONE}
+    """Two gates at a time, then those that want the machine for themselves; the lab beside them all."""
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
+    background = concurrent.futures.ThreadPoolExecutor()
+    try:
+        beside = {name: background.submit(perform, name, []) for name in BESIDE}
+        together = {name: pool.submit(perform, name, []) for name in TOGETHER}
+        results = {name: future.result() for name, future in together.items()}
+        results |= {name: perform(name, []) for name in ALONE}
+        return results | {name: future.result() for name, future in beside.items()}
+    except BaseException:
+        ENDING.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        background.shutdown(cancel_futures=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME", choices=[*TOGETHER, *ALONE], help="run this gate alone")
+    parser.add_argument("--only", metavar="NAME", choices=[*TOGETHER, *ALONE, *BESIDE], help="run this gate alone")
     options, arguments = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, terminated)
     prepare()
     return summary({options.only: perform(options.only, arguments)} if options.only else perform_all())
 

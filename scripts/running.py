@@ -10,8 +10,10 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
 from collections.abc import Callable
@@ -24,6 +26,8 @@ TREE = tree.TREE
 LOG = WORK / "log"
 HOST_TESTS = ["tests/unit/plugins/module_utils", "tests/unit/plugins/modules"]
 OLDEST = (3, 6)
+GRACE = 90  # seconds in which a command that is told to end may clean up
+TIMED_OUT = 124  # as the status of timeout(1)
 
 
 class Result:
@@ -44,17 +48,52 @@ Gate = Callable[[list[str]], Result]
 # --- running ---------------------------------------------------------------------------------------------
 
 
+PROCESSES: set[subprocess.Popen[bytes]] = set()
+ENDING = threading.Event()  # nothing new begins
+
+
 def run(
-    command: list[str], name: str, cwd: pathlib.Path = TREE, environment: dict[str, str] | None = None
+    command: list[str],
+    name: str,
+    cwd: pathlib.Path = TREE,
+    environment: dict[str, str] | None = None,
+    timeout: float | None = None,
 ) -> tuple[int, str]:
     """(exit code, output); the output also goes to .work/log/NAME.log."""
+    if ENDING.is_set():
+        raise RuntimeError("this run was ended")
     variables = {**os.environ, "PYTHONPATH": "", "NO_COLOR": "1", "PY_COLORS": "0", **(environment or {})}
     with open(LOG / f"{name}.log", "w", encoding="utf-8") as log:
         print("$", *command, file=log, flush=True)
-        code = subprocess.run(
-            command, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
-        ).returncode
+        process = subprocess.Popen(
+            command, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+        PROCESSES.add(process)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            end(process)
+            code = TIMED_OUT
+        PROCESSES.discard(process)
     return code, (LOG / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Tell it to end, and end it when it does not."""
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def terminated(_number: int, _frame: object) -> None:
+    """What this run has started ends with it, and cleans up."""
+    ENDING.set()
+    for process in list(PROCESSES):
+        process.send_signal(signal.SIGTERM)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def judged(

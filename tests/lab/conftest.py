@@ -17,6 +17,10 @@ WORK = tool.WORK / "tests"
 Start = Callable[..., Controller]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nightly: too long for `make test`; `make lab-test` runs it")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[tool.Lab]:
     """An empty lab; everything in it is taken away at the end."""
@@ -24,7 +28,7 @@ def lab() -> Iterator[tool.Lab]:
         pytest.skip(reason)
     signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated"))
     with tool.only_one(WORK):
-        made = tool.Lab(WORK)
+        made = tool.Lab(WORK, mortal=True)
         made.down()  # what a killed run left
         try:
             yield made

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import signal
 import socket
 import ssl
 import stat
@@ -21,7 +24,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from ansible_collections.campus.upki.tests.lab.lab import Host, Lab
+from ansible_collections.campus.upki.tests.lab.lab import Host, Lab, command_line, descendants
 
 SUBJECT = {"organization": "Practice University", "state": "tokyo", "locality": "chofu"}
 MANAGER = {"name": "山田 太郎", "affiliation": "情報学部", "email": "taro.yamada@example.ac.jp"}
@@ -42,6 +45,10 @@ RESTLESS = (
     "var/spool",
 )
 NUMBERS = itertools.count(1)
+# How every scenario goes, for `make lab-nightly`: a strategy, or under ansible-runner; each step thrice.
+MANNER = os.environ.get("UPKI_LAB_MANNER", "linear")
+THRICE = os.environ.get("UPKI_LAB_THRICE", "") == "yes"
+PROVED = ("campus.upki.request", "campus.upki.deploy", "campus.upki.renew")
 SERVERS = {"nginx": "nginx", "apache2": "apache"}
 
 
@@ -137,6 +144,7 @@ class Controller:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_STRATEGY": "linear" if MANNER == "runner" else MANNER,
         }
         return {**own, **settings, **more}
 
@@ -156,12 +164,55 @@ class Controller:
             start_new_session=True,
         )
 
+    def hang_up(self, control: pathlib.Path | None = None) -> None:
+        """End the connections that ssh keeps open for later runs, without a word to the hosts."""
+        sockets = str(control or self.lab.path / f"cp{self.number}") + "/"
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            if sockets in command_line(int(entry.name)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+    def kill(self, process: subprocess.Popen[str], control: pathlib.Path | None = None) -> None:
+        """End a run as the controller's own power cut does: its workers, their ssh and what that keeps open as well."""
+        for pid in (process.pid, *descendants(process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.hang_up(control)
+        process.wait()
+
     def play(
+        self,
+        playbook: str,
+        *options: str,
+        timeout: float = 300,
+        env: dict[str, str] | None = None,
+        again: bool = True,
+        **variables: Any,
+    ) -> Run:
+        """One step of a scenario. `again`: a second run changes nothing."""
+        how: dict[str, Any] = {"timeout": timeout, "env": env, **variables}
+        if not THRICE or playbook not in PROVED or "--check" in options:
+            return self._play(playbook, *options, **how)
+        before = self.trees()
+        self._play(playbook, "--check", *options, **how)
+        changes = differences(before, self.trees())
+        assert not changes, f"{playbook} in check mode changed {changes}"
+        run = self._play(playbook, *options, **how)
+        if again:
+            second = self._play(playbook, *options, **how)
+            assert second.changed == 0 and second.status == run.status, second.output
+        return run
+
+    def _play(
         self, playbook: str, *options: str, timeout: float = 300, env: dict[str, str] | None = None, **variables: Any
     ) -> Run:
-        """ansible-playbook as an operator types it, with extra variables."""
+        """ansible-playbook as an operator types it, of one playbook or several, with extra variables."""
         extra = ["-e", json.dumps(variables)] if variables else []
-        command = ["ansible-playbook", "-i", str(self.inventory), playbook, *extra, *options]
+        if MANNER == "runner" and " " not in playbook:
+            command = ["ansible-runner", "run", str(self.path), "-p", playbook, "--inventory", str(self.inventory)]
+            command += ["--project-dir", str(self.path), "--cmdline", shlex.join([*extra, *options])]
+        else:
+            command = ["ansible-playbook", "-i", str(self.inventory), *playbook.split(), *extra, *options]
         before, start = len(self.calls()), time.monotonic()
         process = self.start(command, environment=env)
         try:

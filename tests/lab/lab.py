@@ -3,6 +3,7 @@
 """Several real Debian hosts with systemd on one machine, without a container engine. Needs root.
 
 lab.py check            say in one line what is missing, exit status 3
+lab.py ready            make the root file systems and boot one host; what stands in the way in one line, exit status 3
 lab.py up [COUNT]       start web1 ... webCOUNT, answering ssh; inventory in .work/lab/inventory
 lab.py status           what runs
 lab.py shell HOST [COMMAND ...]
@@ -28,6 +29,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -38,7 +40,7 @@ RELEASES = ("bullseye", "bookworm", "trixie")
 # Packages of every host, and those that the mail and directory hosts need besides.
 PACKAGES = ["systemd", "systemd-sysv", "openssh-server", "sudo", "python3", "python3-cryptography", "libfaketime"]
 PACKAGES += ["openssl", "ca-certificates", "nginx", "apache2"]
-MORE = {"bookworm": ["postfix", "dovecot-imapd", "slapd"]}
+MORE = dict.fromkeys(("bookworm", "trixie"), ["postfix", "dovecot-imapd", "slapd"])  # dovecot 2.3 and 2.4
 DOMAIN = "lab.example.ac.jp"
 # program -> Debian package
 TOOLS = {
@@ -49,8 +51,11 @@ TOOLS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
 }
+UPDATE = ["apt-get", "update", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]
 BOOT = 60  # seconds until a host answers ssh
+BUILD = 900  # seconds for one root file system; a mirror that hangs ends nobody's patience
 MISSING = 3
 
 
@@ -83,7 +88,7 @@ def install_programs() -> None:
     packages = sorted({TOOLS[program] for program in lacking})
     print(f"lab: installing {' '.join(packages)}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
+    for command in (UPDATE, ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
         subprocess.run(
             command,
             env=environment,
@@ -130,7 +135,7 @@ def mirrors() -> dict[str, str]:
         found = {label: uri for origin, label, uri, part in rows if origin == "Debian" and part == "main"}
         if "Debian" in found or attempt == 2:
             return found if "Debian" in found else {}
-        run("apt-get", "update", check=False)  # without lists apt knows no labels
+        run(*UPDATE, check=False)  # without lists apt knows no labels
     return {}
 
 
@@ -168,12 +173,23 @@ class Root:
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", str(HERE / "root.sh")]
         command += [self.release, known["Debian"], known.get("Debian-Security", ""), str(partial), *self.packages]
         with open(log, "wb") as output:
-            code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
-            ).returncode
+            try:
+                # --kill-child: with unshare all that it started ends.
+                code = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=BUILD,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                code = -1
         if code:
             shutil.rmtree(partial, ignore_errors=True)
-            raise LabError(f"the root file system of {self.release} could not be made, see {log}")
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            why = f"it took more than {BUILD} s" if code == -1 else last[0]
+            raise LabError(f"the root file system of {self.release} could not be made: {why} (see {log})")
         partial.rename(self.path)
         print(f"lab: {self.release} is ready after {time.monotonic() - start:.0f} s", flush=True)
 
@@ -206,8 +222,9 @@ def web_hosts(count: int) -> list[Host]:
 class Lab:
     """All hosts of one checkout, and what was made for them."""
 
-    def __init__(self, work: pathlib.Path = WORK) -> None:
+    def __init__(self, work: pathlib.Path = WORK, mortal: bool = False) -> None:
         self.path = work / "lab"
+        self.mortal = mortal  # its hosts end with this process, however that ends
         self.state_file = self.path / "state.json"
         self.key = self.path / "ssh" / "key"
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()
@@ -216,6 +233,7 @@ class Lab:
         self.network = f"198.{18 + int(digest[4], 16) % 2}.{int(digest[5:7], 16)}"
         self.bridge = f"upki{self.id}"
         self.hosts: dict[str, Host] = {}
+        self._saving = threading.Lock()  # hosts may be switched off from threads
         self.state: dict[str, dict[str, Any]] = {"pids": {}, "mounts": {}, "namespaces": {}, "bridges": {}}
         if self.state_file.exists():
             self.state.update(json.loads(self.state_file.read_text()))
@@ -233,12 +251,14 @@ class Lab:
         temporary.rename(self.state_file)
 
     def record(self, kind: str, name: str, value: Any = True) -> None:
-        self.state[kind][name] = value
-        self.save()
+        with self._saving:
+            self.state[kind][name] = value
+            self.save()
 
     def forget(self, kind: str, name: str) -> None:
-        if self.state[kind].pop(name, None) is not None:
-            self.save()
+        with self._saving:
+            if self.state[kind].pop(name, None) is not None:
+                self.save()
 
     # --- start -------------------------------------------------------------------------------------------
 
@@ -347,6 +367,8 @@ class Lab:
         command = ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", f"--machine=lab{self.id}-{name}"]
         command += [f"--network-namespace-path=/run/netns/{space}", "--resolv-conf=off", "--timezone=off"]
         command += ["--hostname", name, "--boot", f"--directory={self.root(name)}"]
+        if self.mortal:
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
         with open(self.folder(name) / "console.log", "ab") as console:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
@@ -354,6 +376,13 @@ class Lab:
         self.record("pids", name, [process.pid, started(process.pid)])
         if wait:
             self.await_ssh(name)
+            self.await_web(name)
+
+    def await_web(self, name: str) -> None:
+        """Until a web server that starts with the host is there: it has port 80 from its package."""
+        end = time.monotonic() + BOOT
+        while self.hosts[name].services and not opens(self.address(name), 80) and time.monotonic() < end:
+            time.sleep(0.1)
 
     def await_ssh(self, name: str) -> None:
         end = time.monotonic() + BOOT
@@ -374,19 +403,26 @@ class Lab:
         """The file system of a running host with what is mounted in it, such as its /tmp."""
         return pathlib.Path(f"/proc/{children(self.state['pids'][name][0])[0]}/root")
 
+    def link(self, name: str, state: str) -> None:
+        """Pull the host's cable (down), or plug it in again (up)."""
+        run("ip", "link", "set", self.state["namespaces"][f"{self.bridge}-{name}"], state)
+
+    def kill_ssh(self, name: str) -> int:
+        """End sshd's side of every connection to the host at once; what was started over it goes on. How many ended."""
+        ended = 0
+        for pid in descendants(self.state["pids"][name][0]):
+            title = command_line(pid)
+            if title.startswith(("sshd: ", "sshd-session: ")) and "[listener]" not in title:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    ended += 1
+        return ended
+
     def power_cut(self, name: str) -> None:
         """End a host as a power cut does: no process gets a word."""
         row = self.state["pids"].get(name)
         if isinstance(row, list) and self.running(name):
-            family = [row[0], *children(row[0])]
-            for pid in reversed(family):  # its own init first, with which all its processes end
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            end = time.monotonic() + 10
-            while any(alive(pid) for pid in family) and time.monotonic() < end:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(row[0], os.WNOHANG)
-                time.sleep(0.01)
+            kill_machine(row[0])
         self.forget("pids", name)
 
     def remove(self, name: str, forget: bool = True) -> None:
@@ -419,6 +455,8 @@ class Lab:
         """Remove everything that the record names."""
         for name in list(self.state["pids"]):
             self.power_cut(name)
+        for pid in machines(f"lab{self.id}-"):  # started in the moment before its id could be written down
+            kill_machine(pid)
         for target in list(self.state["mounts"]):
             self._unmount(target)
         for space in list(self.state["namespaces"]):
@@ -478,12 +516,53 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def descendants(pid: int) -> list[int]:
+    """All processes that a process has started, and those have."""
+    found = children(pid)
+    for child in found:  # grows meanwhile
+        found += children(child)
+    return found
+
+
+def command_line(pid: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def machines(beginning: str) -> list[int]:
+    """The systemd-nspawn of every machine whose name begins so."""
+    pids = [int(entry.name) for entry in pathlib.Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if f" --machine={beginning}" in command_line(pid)]
+
+
+def kill_machine(nspawn: int) -> None:
+    family = [nspawn, *children(nspawn)]
+    for pid in reversed(family):  # its own init first, with which all its processes end
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while any(alive(pid) for pid in family) and time.monotonic() < end:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(nspawn, os.WNOHANG)
+        time.sleep(0.01)
+
+
 def answers(address: str, port: int) -> bool:
     """Whether a server on that port says something, as sshd does at once."""
     try:
         with socket.create_connection((address, port), timeout=1) as connection:
             connection.settimeout(2)
             return bool(connection.recv(4))
+    except OSError:
+        return False
+
+
+def opens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
     except OSError:
         return False
 
@@ -545,6 +624,24 @@ def check(_lab: Lab) -> None:
     print("lab: this machine can run it")
 
 
+def ready(_lab: Lab) -> None:
+    """All that can keep hosts from starting, found out before a test relies on them."""
+    if reason := missing():
+        raise Lacking(reason)
+    trial = Lab(WORK / "trial", mortal=True)
+    try:
+        for release in RELEASES:
+            Root(release).build()
+        with only_one(WORK / "trial"):
+            trial.down()
+            trial.up([Host("trial", services=())])
+    except (LabError, OSError) as error:
+        raise Lacking(str(error)) from None
+    finally:
+        trial.down()
+    print("lab: hosts start here")
+
+
 def down(lab: Lab) -> None:
     lab.down()
     with only_one(WORK / "tests"):
@@ -552,7 +649,14 @@ def down(lab: Lab) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands: dict[str, Any] = {"check": check, "up": up, "status": status, "shell": shell, "down": down}
+    commands: dict[str, Any] = {
+        "check": check,
+        "ready": ready,
+        "up": up,
+        "status": status,
+        "shell": shell,
+        "down": down,
+    }
     if not arguments or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
         return 2

@@ -17,6 +17,8 @@ from ansible_collections.campus.upki.tests.lab.controller import Controller, Run
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import RELEASES, Host, Root, web_hosts
 
+pytestmark = pytest.mark.nightly
+
 PYTHON = "/usr/local/bin/python-of-the-day"
 LIBRARY = "usr/lib/*/faketime/libfaketime.so.1"
 

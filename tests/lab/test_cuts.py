@@ -1,128 +1,296 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Power cuts at random moments of a renewal.
+"""Cuts at random moments of a renewal: a host's power, its cable, its ssh connection, the controller.
 
-After each cut the host is switched on again: the old or the new certificate serves before anybody has done anything,
-the request's key is there, and the next run finishes. The page cache outlives such a cut; that files reach the disk in
-the right order is tested with system calls broken one by one (tests/unit).
+After each cut (a host without power is switched on again) the old or the new certificate serves before anybody has done
+anything, both keys are there, and the next run finishes. Half of the moments are spread over a deployment, half over
+the changes of the host's files, which last a few tenths of a second. The page cache outlives such a power cut; that
+files reach the disk in the right order is tested with system calls broken one by one (tests/unit).
 
-UPKI_LAB_CUTS=500 UPKI_LAB_SEED=7 make lab-test TEST=test_cuts.py    other numbers than 15 and today's seed
+make lab-cuts                                     100 cuts
+UPKI_LAB_CUTS=500 UPKI_LAB_SEED=7 make lab-cuts   another number, and another seed than today's date
+UPKI_LAB_CUTS_LOG=FILE                            a line for each cut; .work/log/cuts-SEED.log
 """
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import dataclasses
 import json
 import os
+import pathlib
 import random
-import signal
+import ssl
 import subprocess
+import threading
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
-from ansible_collections.campus.upki.tests.lab.lab import Host, web_hosts
+from ansible_collections.campus.upki.tests.lab.lab import WORK, Host, web_hosts
+from ansible_collections.campus.upki.tests.lab.watch import Watch
 
 CUTS = int(os.environ.get("UPKI_LAB_CUTS", "15"))
 SEED = int(os.environ.get("UPKI_LAB_SEED", time.strftime("%Y%m%d")))
-ALWAYS = {"upki_renew_before": "120d"}
-# The virtual hosts stand since the first issue; without their role the cuts fall closer to the swap.
-BARE = {"upki_nginx_manage": False, "upki_apache_manage": False}
+LOG = pathlib.Path(os.environ.get("UPKI_LAB_CUTS_LOG", WORK / "log" / f"cuts-{SEED}.log"))
+HOSTS = 9
+# What is cut, and how often beside the others.
+KINDS = {"power": 5, "cable": 2, "ssh": 2, "controller": 2}
+# The virtual hosts stand since the first issue; without their roles the cuts fall closer to the swap.
+BARE: dict[str, Any] = {"upki_nginx_manage": False, "upki_apache_manage": False}
+DUE: dict[str, Any] = {"upki_renew_before": "120d"}  # of certificates with 98 of 198 days left
+FORKS = {"ANSIBLE_FORKS": str(HOSTS)}
+# ssh gives a dead line up soon, so that a round does not wait for it.
+PATIENCE = {
+    "ANSIBLE_TIMEOUT": "5",
+    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=1 -o ServerAliveCountMax=3",
+}
+LONGEST = 60.0  # seconds for a deployment that is cut somewhere
+
+
+@dataclasses.dataclass
+class Usual:
+    """A deployment that is left alone."""
+
+    begin: float  # seconds until the first ssh
+    seconds: float
+    changes: int  # of files in a host's store
+    window: float  # seconds from the first of them to the last
+
+    def __str__(self) -> str:
+        return (
+            f"a deployment takes {self.seconds:.1f} s, its first ssh starts after {self.begin:.1f} s, "
+            f"a host's {self.changes} changes of files take {self.window:.2f} s"
+        )
+
+
+@dataclasses.dataclass
+class Cut:
+    host: Host
+    kind: str
+    change: int  # after so many changes of the host's files; 0: by the clock
+    delay: float  # seconds, after that change or after the start of the deployment
+    after: str = ""  # since the start and since the first change, once it has happened
+
+    def __str__(self) -> str:
+        plan = f"change {self.change} + {self.delay:.3f} s" if self.change else f"{self.delay:.3f} s"
+        return f"{self.host.name} {self.host.release} {self.kind:10} at {plan:22} {self.after}"
 
 
 @pytest.fixture(scope="module")
 def story(start: Start) -> tuple[Controller, Issuer]:
-    fleet = start(*web_hosts(3))
+    fleet = start(*web_hosts(min(HOSTS, -(-CUTS // 2))))
     issuer = Issuer(fleet)
     issuer.first_issue()
+    fleet.request(env=FORKS, **DUE).good()
     return fleet, issuer
 
 
 def test_old_or_new_certificate_serves_after_every_cut(story: tuple[Controller, Issuer]) -> None:
     fleet, issuer = story
     chance = random.Random(SEED)
-    print(f"\nseed {SEED}, {CUTS} cuts")
-    outcomes: dict[str, int] = {"old": 0, "new": 0}
-    old = {host.name: fleet.served(host) for host in fleet.hosts}
-    done = 0
-    span = measure(fleet, issuer, old)
-    while done < CUTS:
-        old = {host.name: fleet.served(host) for host in fleet.hosts}
-        fleet.request(**ALWAYS).good()
-        keys = {host.name: pending_key(fleet, host) for host in fleet.hosts}
-        new = issuer.issue_all(start=100, end=-98)
-        victims = fleet.hosts[: CUTS - done]
-        moments = {host.name: chance.uniform(0, span) for host in victims}
-        cut_while_deploying(fleet, moments)
-        for host in victims:
-            fleet.lab.boot(host.name)
-        for host in victims:
-            serial = serving(fleet, host)
-            assert serial in (old[host.name], new[host.name]), (SEED, host.name, moments)
-            assert keys[host.name] in all_keys(fleet, host), (SEED, host.name, moments)
-            outcomes["new" if serial == new[host.name] else "old"] += 1
-        fleet.deploy(**BARE).good()
-        assert {host.name: fleet.served(host) for host in fleet.hosts} == new, (SEED, moments)
-        done += len(victims)
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with open(LOG, "w", encoding="utf-8", buffering=1) as log:
+        usual = measure(fleet, issuer)
+        print(f"\nseed {SEED}, {CUTS} cuts, {usual}, log {LOG}")
+        print(f"seed {SEED}, {CUTS} cuts, {usual}", file=log)
+        begin, done = time.monotonic(), 0
+        totals: collections.Counter[str] = collections.Counter()
+        while done < CUTS:
+            cuts = [planned(host, chance, usual) for host in fleet.hosts[: CUTS - done]]
+            new = issuer.issue_all(start=100, end=-98)
+            for cut, served in one_round(fleet, cuts, new):
+                done += 1
+                totals[f"{cut.kind}, {served}"] += 1
+                print(f"{done:4} {cut} then served the {served}", file=log)
+                assert served in ("old", "new"), f"seed {SEED}, cut {done}: {cut}: served {served}; see {LOG}"
+            finish(fleet, new)
+        counts = "; ".join(f"{name} one {count}" for name, count in sorted(totals.items()))
+        text = f"{done} cuts in {time.monotonic() - begin:.0f} s ({counts}); no key lost, every next run finished"
+        print(text, file=log)
+        print(text)
     fleet.deploy().quiet()
-    print(
-        f"{done} cuts within {span:.1f} s of a deployment; after the boot {outcomes['old']} served the old, "
-        f"{outcomes['new']} the new one; no key lost, every next run finished"
+
+
+def planned(host: Host, chance: random.Random, usual: Usual) -> Cut:
+    (kind,) = chance.choices(list(KINDS), list(KINDS.values()))
+    if chance.random() < 0.5:
+        return Cut(host, kind, 0, chance.uniform(usual.begin, usual.seconds))
+    # Half of these at a change itself, where the time between two of them is a few milliseconds.
+    delay = chance.choice([0.0, chance.uniform(0, usual.window)])
+    return Cut(host, kind, chance.randint(1, usual.changes), delay)
+
+
+def measure(fleet: Controller, issuer: Issuer) -> Usual:
+    """A deployment that nobody disturbs, and the next requests after it."""
+    watches = [Watch(store(fleet, host)) for host in fleet.hosts]
+    new = issuer.issue_all(start=100, end=-98)
+    calls, start, begin = len(fleet.calls()), time.monotonic(), 0.0
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        run = pool.submit(fleet.deploy, env=FORKS, **BARE)
+        while not run.done():
+            for watch in watches:
+                watch.wait(len(watch.seen) + 1, time.monotonic() + 0.005)
+            if not begin and len(fleet.calls()) > calls:
+                begin = time.monotonic() - start
+    for watch in watches:
+        watch.close()
+    seconds = run.result().good().seconds
+    assert {host.name: fleet.served(host) for host in fleet.hosts} == new
+    fleet.request(env=FORKS, **DUE).good()
+    return Usual(
+        begin,
+        seconds,
+        min(len(watch.seen) for watch in watches),
+        max(watch.seen[-1] - watch.seen[0] for watch in watches),
     )
 
 
-def measure(fleet: Controller, issuer: Issuer, old: dict[str, int]) -> float:
-    """How long a deployment takes that is left alone."""
-    fleet.request(**ALWAYS).good()
-    new = issuer.issue_all(start=100, end=-98)
-    seconds = fleet.deploy(**BARE).good().seconds
-    assert {host.name: fleet.served(host) for host in fleet.hosts} == new != old
-    return seconds
+# --- one round -----------------------------------------------------------------------------------------------
 
 
-def cut_while_deploying(fleet: Controller, moments: dict[str, float]) -> None:
-    """Start a deployment and cut each host's power at its moment; the controller goes on alone until it gives up."""
-    command = ["ansible-playbook", "-i", str(fleet.inventory), "campus.upki.deploy", "-e", json.dumps(BARE)]
+def one_round(fleet: Controller, cuts: list[Cut], new: dict[str, int]) -> list[tuple[Cut, str]]:
+    """Deploy to all hosts, cut, switch on again: what served afterwards, before anybody did anything about it."""
+    old = {host.name: fleet.served(host) for host in fleet.hosts}
+    kept = {host.name: keys(fleet, host, ("pending", "live")) for host in fleet.hosts}
+    fleet.hang_up()  # what the last run kept open is no part of this
+    deploy_and_cut(fleet, cuts)
+    for cut in cuts:
+        if cut.kind == "cable":
+            fleet.lab.link(cut.host.name, "up")
+        if cut.kind == "power":
+            fleet.lab.boot(cut.host.name, wait=False)
+    found = []
+    for cut in cuts:
+        if cut.kind == "power":
+            fleet.lab.await_ssh(cut.host.name)
+        serial = serving(fleet, cut.host)
+        known: dict[int | str, str] = {old[cut.host.name]: "old", new[cut.host.name]: "new"}
+        served = known.get(serial, str(serial))
+        lost = kept[cut.host.name] - keys(fleet, cut.host, generations(fleet, cut.host))
+        found.append((cut, f"{served}, but {len(lost)} keys are lost" if lost else served))
+    return found
+
+
+def deploy_and_cut(fleet: Controller, cuts: list[Cut]) -> None:
+    """One controller for all hosts but those whose controller is to be cut: they have one each."""
+    own = [cut.host.name for cut in cuts if cut.kind == "controller"]
     start = time.monotonic()
-    process = fleet.start(command, log=fleet.path / "cut.log", environment={"ANSIBLE_TIMEOUT": "5"})
+    runs = {name: Deployment(fleet, ["--limit", name]) for name in own}
+    if len(own) < len(fleet.hosts):
+        runs[""] = Deployment(fleet, ["--limit", ",".join(["all", *(f"!{name}" for name in own)])])
     try:
-        for name, moment in sorted(moments.items(), key=lambda row: row[1]):
-            time.sleep(max(0.0, start + moment - time.monotonic()))
-            fleet.lab.power_cut(name)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        with concurrent.futures.ThreadPoolExecutor(len(cuts)) as pool:
+            list(pool.map(lambda cut: strike(fleet, cut, start, runs.get(cut.host.name)), cuts))
+        for run in runs.values():
+            run.wait(start + LONGEST)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for run in runs.values():
+            run.kill()
 
 
-def serving(fleet: Controller, host: Host) -> int:
+class Deployment:
+    """A run of campus.upki.deploy in the background, with connections of its own."""
+
+    numbers = 0
+
+    def __init__(self, fleet: Controller, options: list[str]) -> None:
+        Deployment.numbers += 1
+        self.fleet = fleet
+        self.control = fleet.lab.path / f"cut{Deployment.numbers}"
+        command = ["ansible-playbook", "-i", str(fleet.inventory), "campus.upki.deploy", "-e", json.dumps(BARE)]
+        settings = {**FORKS, **PATIENCE, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control)}
+        self.process = fleet.start([*command, *options], fleet.path / "cut.log", settings)
+
+    def wait(self, until: float) -> None:
+        try:
+            self.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the deployment did not end within {LONGEST:.0f} s (seed {SEED})")
+
+    def kill(self) -> None:
+        self.fleet.kill(self.process, self.control)
+
+
+def strike(fleet: Controller, cut: Cut, start: float, own: Deployment | None) -> None:
+    """Wait for the cut's moment and cut. Changes that never come, as a run of another host ended them, are no reason to
+    wait longer than a deployment may take."""
+    # Of this thread alone: between two changes lie a few milliseconds.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
+    watch = Watch(store(fleet, cut.host))
+    try:
+        if cut.change:
+            watch.wait(cut.change, start + LONGEST / 4)
+            time.sleep(cut.delay)
+        else:
+            watch.wait(10**6, start + cut.delay)
+        now = time.monotonic()
+        {
+            "power": lambda: fleet.lab.power_cut(cut.host.name),
+            "cable": lambda: fleet.lab.link(cut.host.name, "down"),
+            "ssh": lambda: cut_ssh(fleet, cut.host, start),
+            "controller": own.kill if own else lambda: None,
+        }[cut.kind]()
+        watch.wait(10**6, now)
+        since = f", {now - watch.seen[0]:.3f} s after the first of {len(watch.seen)} changes" if watch.seen else ""
+        cut.after = f"(after {now - start:.3f} s{since})"
+    finally:
+        watch.close()
+
+
+def cut_ssh(fleet: Controller, host: Host, start: float) -> None:
+    """Now, or as soon as there is a connection."""
+    while not fleet.lab.kill_ssh(host.name) and time.monotonic() < start + LONGEST / 4:
+        time.sleep(0.01)
+
+
+def finish(fleet: Controller, new: dict[str, int]) -> None:
+    """The next run: what arrived goes live everywhere, and the next renewal is applied for."""
+    run = fleet.play("campus.upki.deploy campus.upki.request", env=FORKS, **BARE, **DUE)
+    assert run.status == 0, f"seed {SEED}, the run after the cuts: {run.output}; see {LOG}"
+    assert {host.name: serving(fleet, host) for host in fleet.hosts} == new, (
+        f"seed {SEED}, after the next run; see {LOG}"
+    )
+
+
+# --- looking -------------------------------------------------------------------------------------------------
+
+
+def store(fleet: Controller, host: Host) -> pathlib.Path:
+    return fleet.lab.root(host.name) / "etc" / "upki"
+
+
+def serving(fleet: Controller, host: Host) -> int | str:
     """Serial served after the boot; the web server may come up a moment after sshd."""
     end = time.monotonic() + 20
     while True:
         try:
             return fleet.served(host)
-        except ConnectionError:
-            assert time.monotonic() < end, f"{host.name} serves nothing after its boot (seed {SEED})"
+        except ssl.SSLError as error:
+            return str(error)
+        except OSError as error:
+            if time.monotonic() > end:
+                return f"nothing ({error})"
             time.sleep(0.1)
 
 
-def pending_key(fleet: Controller, host: Host) -> str:
-    slot = fleet.lab.root(host.name) / "etc" / "upki" / host.fqdn
-    return (slot / os.readlink(slot / "pending") / "request.pem").read_text()
+def generations(fleet: Controller, host: Host) -> list[str]:
+    folder = store(fleet, host) / host.fqdn / "generations"
+    return [f"generations/{path.name}" for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def all_keys(fleet: Controller, host: Host) -> set[str]:
-    """The requests of all generations whose key is whole and fits."""
+def keys(fleet: Controller, host: Host, folders: Iterable[str]) -> set[str]:
+    """What tells the keys there from each other; all of them whole, each fitting its request."""
     found = set()
-    for folder in (fleet.lab.root(host.name) / "etc" / "upki" / host.fqdn / "generations").iterdir():
-        text = (folder / "request.pem").read_text()
+    for folder in (store(fleet, host) / host.fqdn / name for name in folders):
         key = _x509.private_key_from_pem((folder / "key.pem").read_bytes())
-        if _x509.spki_sha256(key.public_key()) == _x509.spki_sha256(_x509.request_from_pem(text).public_key()):
-            found.add(text)
+        request = _x509.request_from_pem((folder / "request.pem").read_text())
+        assert _x509.spki_sha256(key.public_key()) == _x509.spki_sha256(request.public_key()), folder
+        found.add(_x509.spki_sha256(key.public_key()))
     return found

@@ -42,20 +42,17 @@ def finish(work: pathlib.Path, *words: str) -> str:
     return output
 
 
-def left(work: pathlib.Path) -> list[str]:
+def left(work: pathlib.Path, below: str = "") -> list[str]:
     """What of a lab is on the machine: mounts, namespaces, cables, processes, files."""
-    made = tool.Lab(work)
-    found = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if str(work) in line]
+    made = tool.Lab(work / below)
+    found = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if str(made.path) in line]
     names = tool.run("ip", "netns", "list") + tool.run("ip", "-brief", "link")
     found += [line for line in names.splitlines() if made.bridge in line or line.startswith(f"v{made.id}n")]
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            line = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if f"lab{made.id}-".encode() in line:
-            found.append(line.decode(errors="replace"))
-    return found + [str(path) for path in (work / "lab").rglob("*")]
+    return [*found, *running(work / below), *(str(path) for path in made.path.rglob("*"))]
+
+
+def running(work: pathlib.Path) -> list[str]:
+    return [tool.command_line(pid) for pid in tool.machines(f"lab{tool.Lab(work).id}-")]
 
 
 def test_hosts_answer_and_down_leaves_nothing(work: pathlib.Path) -> None:
@@ -90,6 +87,63 @@ def test_down_finds_what_a_killed_start_left(work: pathlib.Path) -> None:
     assert left(work)
     finish(work, "down")
     assert not left(work)
+
+
+SCENARIO = """
+import time
+from ansible_collections.campus.upki.tests.lab.lab import web_hosts
+
+def test_scenario(start):
+    start(*web_hosts(2))
+    print("hosts are up", flush=True)
+    time.sleep(100)
+"""
+
+
+def scenario(work: pathlib.Path) -> subprocess.Popen[str]:
+    """A pytest in the middle of a scenario, its hosts running."""
+    file = work / "test_scenario.py"
+    file.write_text(SCENARIO)
+    command = [sys.executable, "-m", "pytest", "-s", "-c", os.devnull, "-p", "no:cacheprovider", str(file)]
+    process = subprocess.Popen(
+        [*command, "-p", tool.__name__.replace("lab.lab", "lab.conftest"), "--basetemp", str(work / "tmp")],
+        env={**os.environ, "UPKI_WORK": str(work)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "hosts are up" in line:
+            return process
+    pytest.fail("".join(said))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_tests_take_their_hosts_along(work: pathlib.Path, number: int) -> None:
+    process = scenario(work)
+    assert left(work, "tests")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert not left(work, "tests")
+
+
+def test_the_next_tests_clean_up_after_killed_ones(work: pathlib.Path) -> None:
+    process = scenario(work)
+    process.kill()
+    process.communicate(timeout=60)
+    end = time.monotonic() + 20
+    while running(work / "tests"):  # the hosts end with the tests, though nobody can tell them
+        assert time.monotonic() < end, running(work / "tests")
+        time.sleep(0.1)
+    assert left(work, "tests")
+    process = scenario(work)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert not left(work, "tests")
 
 
 def await_something(work: pathlib.Path) -> None:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.lab import DOMAIN, Host
+
+pytestmark = pytest.mark.nightly
 
 COUNT = 200
 HOST = Host("many1", "bookworm")

@@ -17,6 +17,8 @@ from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 
+pytestmark = pytest.mark.nightly
+
 LOUD = ("-vvvv", "--diff")
 
 

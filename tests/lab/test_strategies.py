@@ -14,6 +14,8 @@ from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def story(start: Start) -> tuple[Controller, Issuer]:
