@@ -289,7 +289,8 @@ FINDINGS = {
         _S_CLIENT + " | openssl x509 -noout -dates",
         usual=(
             "The certificate lives {days} days; the limit for one issued on {issued} is {limit} days ({source}).",
-            "Harmless for a private CA; a public one must not have issued it, and browsers may refuse it.",
+            "Harmless for a private CA up to 825 days, beyond which Apple's systems refuse it; a public one must not "
+            "have issued it, and browsers may refuse it.",
         ),
     ),
     "revoked": _row(
@@ -359,8 +360,8 @@ FINDINGS = {
         "TLSA records exist in DNS, but DNSSEC does not secure them, so clients ignore them.",
         "dig +dnssec TLSA _PORT._tcp.NAME   (by a resolver that validates; 'ad' must be among the flags)",
         usual=(
-            "The TLSA records of '{owner}' ({records}) are not secured by DNSSEC, so clients that use DANE ignore them; "
-            "they {would} fit what is served.",
+            "The TLSA records of '{owner}' ({records}) are not secured by DNSSEC, so clients that use DANE ignore "
+            "them; they {would} fit what is served.",
             "Sign the zone with DNSSEC and have its DS record put into the parent zone, or remove the TLSA records.",
         ),
     ),
@@ -496,6 +497,16 @@ FINDINGS = {
         usual=(
             "The chain reaches the trust store, but clients refuse it: {reasons}.",
             "Serve the CA's proper intermediate; if this is it, the CA must issue the certificate anew.",
+        ),
+    ),
+    "strict_clients": _row(
+        "warning",
+        "Most clients accept the chain, some stricter ones refuse it.",
+        "openssl verify -x509_strict -untrusted CHAIN.pem CERTIFICATE.pem",
+        usual=(
+            "Some clients refuse this chain: {reasons}.",
+            "The CA must issue the certificate named (or its own) anew, with these extensions; a private CA's are "
+            "often made without them.",
         ),
     ),
     "untrusted_root": _row(

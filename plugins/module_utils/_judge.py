@@ -254,6 +254,12 @@ def issued_pairs(seen, around):
     return list(zip(path, path[1:]))
 
 
+def at_hand(seen, around):
+    """All readable certificates that were sent or that the operator gave, as cards."""
+    cards, _findings = _read_chain(seen["chain"])
+    return cards + [row for row in around.known if row["certificate"] is not None]
+
+
 def _verdict(seen, findings, around):
     """OpenSSL's refusal, where none of our findings explains it."""
     codes = [row["code"] for row in findings if row["severity"] == "error"]

@@ -195,8 +195,10 @@ def _not_for_servers(chain, child, row):
 
 def _rules(chain):
     """What the path breaks of the rules for every step; the store's own certificate is the last step."""
-    reasons = _path.faults(chain.certificates(chain.path))
-    return [finding("chain_invalid", reasons="; ".join(reasons))] if reasons else []
+    path = chain.certificates(chain.path)
+    reasons, some = _path.faults(path), _path.strict_faults(path)
+    findings = [finding("chain_invalid", reasons="; ".join(reasons))] if reasons else []
+    return findings + ([finding("strict_clients", reasons="; ".join(some))] if some else [])
 
 
 # --- the end of the path --------------------------------------------------------------------------------------

@@ -18,8 +18,12 @@ MAX_REDIRECTIONS = 3
 MAX_URLS = 3  # addresses of one certificate that are asked
 
 
-def judge_crls(certificate, issuer, crls, now):
-    """The verdict of the CRLs (bytes), complete ones and deltas, that were found for a certificate."""
+def judge_crls(certificate, issuer, crls, now, signers=()):
+    """The verdict of the CRLs (bytes), complete ones and deltas, that were found for a certificate.
+
+    signers: further certificates of the issuer whose keys may sign its CRLs, see crl_signers().
+    """
+    issuers = [issuer] + list(signers)
     reasons, complete, deltas = [], [], []
     for data in crls:
         try:
@@ -32,7 +36,7 @@ def judge_crls(certificate, issuer, crls, now):
         elif crl.issuer == issuer.subject:
             deltas.append(crl)
     for crl in complete:
-        status, text = _judge_crl(certificate, issuer, crl, deltas, now)
+        status, text = _judge_crl(certificate, issuers, crl, deltas, now)
         if status != "unknown":
             return status, text
         reasons.append(text)
@@ -41,9 +45,9 @@ def judge_crls(certificate, issuer, crls, now):
     return "unknown", "; ".join(reasons) or "no CRL was found"
 
 
-def _judge_crl(certificate, issuer, crl, deltas, now):
+def _judge_crl(certificate, issuers, crl, deltas, now):
     """The verdict of a complete CRL, mended by deltas of it; a delta that cannot be used leaves good unknown."""
-    problem = _unfit(crl, certificate, issuer, now)
+    problem = _unfit(crl, certificate, issuers, now)
     if problem:
         return "unknown", problem
     begun, number = _x509.crl_dates(crl)[0], _x509.crl_numbers(crl)[0]
@@ -52,7 +56,7 @@ def _judge_crl(certificate, issuer, crl, deltas, now):
         newer, base = _x509.crl_numbers(delta)
         if newer is not None and newer <= number:
             continue  # the complete CRL says it all
-        problem = _unfit(delta, certificate, issuer, now)
+        problem = _unfit(delta, certificate, issuers, now)
         if not problem and base > number:
             problem = "it is a delta of the CRL number {0}, but there is number {1}".format(base, number)
         if problem and verdict[0] == "good":
@@ -61,11 +65,30 @@ def _judge_crl(certificate, issuer, crl, deltas, now):
     return verdict
 
 
-def _unfit(crl, certificate, issuer, now):
+def crl_signers(issuer, upper, others, now, is_good):
+    """Those of other CA certificates with which the issuer signs CRLs where it keeps a key of its own for that.
+
+    The same CA must have given both, which is `upper`, and must not have revoked it: is_good(certificate). Source:
+    RFC 5280, 6.3.3 (f). All are cards, None for upper where the issuer is the trust store's own.
+    """
+    if upper is None:
+        return []
+    found = []
+    for one in others:
+        fits = one["subject"] == issuer["subject"] and one["sha256"] != issuer["sha256"] and _cards.issues(upper, one)
+        if fits and _x509.may_sign_crls(one["certificate"]) and _cards.valid(one, now) and is_good(one["certificate"]):
+            found.append(one["certificate"])
+    return found
+
+
+def _unfit(crl, certificate, issuers, now):
     """Why a CRL says nothing about a certificate, or ''."""
     begun, ended = _x509.crl_dates(crl)
     for fails, text in (
-        (lambda: not _x509.crl_signed_by(crl, issuer), "the CRL is not signed by the certificate's issuer"),
+        (
+            lambda: not any(_x509.crl_signed_by(crl, one) for one in issuers),
+            "the CRL is not signed by the certificate's issuer",
+        ),
         (lambda: _x509.crl_limits(crl), "the CRL cannot be used: {0}".format(_x509.crl_limits(crl))),
         (lambda: _x509.crl_excludes(crl, certificate), "the CRL is about other kinds of certificates"),
         (lambda: begun > now, "the CRL is of the future ({0})".format(begun)),
@@ -179,15 +202,18 @@ def _words(error):
 # --- both together -------------------------------------------------------------------------------------------
 
 
-def check(pairs, mode, network, now, stapled=()):
+def check(pairs, mode, network, now, stapled=(), others=()):
     """Findings about (certificate card, issuer card) pairs of a chain. mode: crl, ocsp or both.
 
-    stapled: verdicts about the first certificate that the server brought along.
+    stapled: verdicts about the first certificate that the server brought along. others: further certificates at hand,
+    among which a CA's own for CRLs may be.
     """
     findings = []
     for place, (row, issuer) in enumerate(pairs):
         verdicts = [] if place else list(stapled)
-        verdicts += [_ask(way, row["certificate"], issuer["certificate"], network, now) for way in _ways(mode, row)]
+        upper = pairs[place + 1][1] if place + 1 < len(pairs) else None
+        signers = _Signers(issuer, upper, others, network, now)
+        verdicts += [_ask(way, row["certificate"], signers, network, now) for way in _ways(mode, row)]
         revoked = [text for status, text in verdicts if status == "revoked"]
         unknown = [text for status, text in verdicts if status == "unknown"]
         if revoked:
@@ -197,6 +223,21 @@ def check(pairs, mode, network, now, stapled=()):
     return findings
 
 
+class _Signers(object):
+    """The certificates that sign an issuer's CRLs; the less usual ones are looked for only where its own did not."""
+
+    def __init__(self, issuer, upper, others, network, now):
+        self.certificate = issuer["certificate"]
+        self._arguments = (issuer, upper, others, now, lambda one: self._is_good(one, upper, network, now))
+
+    def others(self):
+        return crl_signers(*self._arguments)
+
+    @staticmethod
+    def _is_good(certificate, upper, network, now):
+        return _ask("crl", certificate, _Signers(upper, None, (), network, now), network, now)[0] == "good"
+
+
 def _ways(mode, row):
     """CAs publish CRLs about intermediates; responders for those are rare, so OCSP is asked of servers only."""
     if mode == "both":
@@ -204,32 +245,38 @@ def _ways(mode, row):
     return ("crl",) if row["ca"] else (mode,)
 
 
-def _ask(way, certificate, issuer, network, now):
+def _ask(way, certificate, signers, network, now):
     urls = _x509.crl_urls(certificate) if way == "crl" else _x509.access_urls(certificate, "ocsp")
     if not urls:
         return "unknown", "the certificate names no {0}".format("CRL" if way == "crl" else "OCSP responder")
     problems = []
     for url in urls[:MAX_URLS]:
         ask = _by_crl if way == "crl" else _by_ocsp
-        status, text = ask(url, certificate, issuer, network, now)
+        status, text = ask(url, certificate, signers, network, now)
         if status != "unknown":
             return status, text
         problems.append(text)
     return "unknown", "; ".join(problems)
 
 
-def _by_ocsp(url, certificate, issuer, network, now):
+def _by_ocsp(url, certificate, signers, network, now):
+    issuer = signers.certificate
     data, problem = network.ocsp(url, _x509.ocsp_request(certificate, issuer))
     return ("unknown", problem) if data is None else judge_ocsp(certificate, issuer, data, now)
 
 
-def _by_crl(url, certificate, issuer, network, now):
+def _by_crl(url, certificate, signers, network, now):
     """A CRL and the deltas that it, or the certificate, names; a good answer counts only with all it names."""
     data, problem = network.crl(url)
     if data is None:
         return "unknown", problem
     deltas, missed = _deltas(data, certificate, network)
-    status, text = judge_crls(certificate, issuer, [data] + deltas, now)
+    status, text = judge_crls(certificate, signers.certificate, [data] + deltas, now)
+    if status == "unknown":
+        more = signers.others()
+        status, text = (
+            judge_crls(certificate, signers.certificate, [data] + deltas, now, more) if more else (status, text)
+        )
     if status == "good" and missed and not deltas:
         return "unknown", "its delta CRL is missing, {0}".format("; ".join(missed))
     return status, text

@@ -277,7 +277,8 @@ def _look_closer(seen, result, around, timeout, network, extras):
     pairs = _judge.issued_pairs(seen, around) if asks else []
     if extras.revocation != "none":
         findings, stapled = _staple.check(pairs, seen, timeout, around.now)
-        add(result, findings + _revocation.check(pairs, extras.revocation, network, around.now, stapled))
+        others = _judge.at_hand(seen, around)
+        add(result, findings + _revocation.check(pairs, extras.revocation, network, around.now, stapled, others))
     if extras.dns is not None:
         add(result, _dns.check(seen, pairs, **extras.dns))
     if extras.contexts is not None:

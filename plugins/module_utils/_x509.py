@@ -329,6 +329,30 @@ def unknown_critical(certificate):
     ]
 
 
+def critical_extensions(certificate):
+    """Dotted OIDs of the extensions that are marked critical."""
+    return [row.oid.dotted_string for row in certificate.extensions if row.critical]
+
+
+def extensions(certificate):
+    """Dotted OIDs of all extensions."""
+    return [row.oid.dotted_string for row in certificate.extensions]
+
+
+def authority_serial(certificate):
+    """The issuer's serial number by the authorityKeyIdentifier, or None where it names none."""
+    extension = _extension(certificate, "AUTHORITY_KEY_IDENTIFIER")
+    return None if extension is None else extension.authority_cert_serial_number
+
+
+def usable_for_tls(certificate):
+    """What keyUsage says about a server's key: signing, enciphering or agreeing on keys; None where it is absent."""
+    extension = _extension(certificate, "KEY_USAGE")
+    if extension is None:
+        return None
+    return bool(extension.digital_signature or extension.key_encipherment or extension.key_agreement)
+
+
 def general_name(name):
     """(kind, plain value) of a GeneralName: dns, email, uri as text, ip, directory as its fields, else other."""
     if isinstance(name, x509.DirectoryName):
@@ -406,6 +430,12 @@ def crl_signed_by(crl, issuer):
         return bool(crl.is_signature_valid(issuer.public_key()))
     except (TypeError, ValueError, UnsupportedAlgorithm):
         return False
+
+
+def may_sign_crls(certificate):
+    """True when keyUsage says so in as many words."""
+    usage = _extension(certificate, "KEY_USAGE")
+    return usage is not None and bool(usage.crl_sign)
 
 
 def crl_limits(crl):

@@ -136,8 +136,8 @@ options:
         which must fit what is served.
       - CAA is looked at for UPKI certificates, and with O(caa_issuer) for all.
       - TLSA records count only where DNSSEC secures them (RFC 7671), which a resolver that validates says. Others are
-        RV(results[].findings[].code=tlsa_unsecured). Where the resolver does not validate, they are held against what is
-        served, and RV(results[].findings[].code=dnssec_unknown) says so.
+        RV(results[].findings[].code=tlsa_unsecured). Where the resolver does not validate, they are held against what
+        is served, and RV(results[].findings[].code=dnssec_unknown) says so.
       - Needs the Python library dnspython where the module runs.
     type: bool
     default: false

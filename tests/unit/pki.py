@@ -25,6 +25,19 @@ _FIELDS = {
 }
 
 
+_SIGNING = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def days(number):
     return datetime.timedelta(days=number)
 
@@ -108,6 +121,8 @@ def _build(subject, public_key, issuer, start, end, ca, path_length=None, usages
             critical=False,
         )
     )
+    if ca:  # as every real CA's
+        builder = builder.add_extension(_SIGNING, critical=True)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
     if names:

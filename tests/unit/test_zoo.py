@@ -126,7 +126,6 @@ ZOO = {
     "clean 199 days": (served(leaf(start=days(-1), end=days(198)), *TAIL), [], {}),
     "clean expected certificate": (served(GOOD, *TAIL), [], {"certificate_sha256": _x509.sha256(GOOD)}),
     "clean path length 0": (served(leaf(SHORT), SHORT), [], {}),
-    "clean no key usage extension": (served(leaf(usages=None), *TAIL), [], {}),
     "clean both usages": (served(leaf(usages=(pki.SERVER, pki.CLIENT)), *TAIL), [], {}),
     # dates
     "expired yesterday": (served(leaf(start=days(-190), end=days(-1)), *TAIL), ["expired"], {}),
@@ -153,6 +152,7 @@ ZOO = {
     "client certificate": (served(leaf(usages=(pki.CLIENT,)), *TAIL), ["wrong_eku"], {}),
     "RSA 1024": (strong("rsa1024"), ["weak_key"], {}),
     "intermediate RSA 1024": (served(leaf(WEAK), WEAK), ["weak_key"], {}),
+    "no usage named": (served(leaf(usages=None), *TAIL), ["strict_clients"], {}),
     "CA as server": (served(leaf(ca=True), *TAIL), ["ca_certificate"], {}),
     # missing
     "leaf alone": (served(GOOD), ["chain_incomplete", "cross_missing"], {}),

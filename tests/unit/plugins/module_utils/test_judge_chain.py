@@ -92,7 +92,7 @@ def test_openssl_has_the_last_word_where_our_own_search_finds_no_way():
 
 
 def test_self_signed():
-    alone = pki.CA("www.example.ac.jp", label="alone").certificate
+    alone = pki.CA("www.example.ac.jp", label="alone", usages=(pki.SERVER,)).certificate
     assert codes([alone]) == ["self_signed"]
     assert codes([alone], roots=(alone,)) == []
 
