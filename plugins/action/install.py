@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
         except UpkiError as error:
             return {**result, **error.result(), "failed": True}
         arguments.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
+        arguments.update(authorities=found.authorities, anchors=found.anchors)
         arguments.update({option: [] for option in FOLDERS})  # the controller's paths mean nothing on the host
         answer = self._execute_module(module_name="campus.upki.install", module_args=arguments, task_vars=task_vars)
         result.update(answer)
@@ -72,9 +73,9 @@ class ActionModule(ActionBase):
     @staticmethod
     def _warnings(found: _inbox.Found, result: dict[str, Any]) -> list[str]:
         """Unusable files, unless the failure names them already."""
-        if result.get("reason_code") == "unusable_file":
-            return []
-        return ["{message} {fix}".format(**row) for row in found.unusable if row["fault"]]
+        named = result.get("reason_code") == "unusable_file"
+        rows = ([] if named else found.unusable) + found.damaged
+        return ["{message} {fix}".format(**row) for row in rows if row["fault"]]
 
 
 def _listed(value: Any) -> list[str]:

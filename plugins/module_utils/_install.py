@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _handmade,
     _health,
     _links,
+    _mend,
     _preflight,
     _probe,
     _prune,
@@ -29,10 +30,11 @@ UTC = datetime.timezone.utc
 DEFAULT_ENDPOINT = "127.0.0.1:443"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 KEEP = 3  # generations of each certificate
+LOCK_TIMEOUT = 60
 
 # What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
 Candidate = collections.namedtuple("Candidate", "certificate chain file error notices")
-# What to do for one certificate. action: swap, reload or none.
+# What to do for one certificate. action: swap, chain (another chain for what is live), reload or none.
 # before: what was live, as text for diff mode. previous: the generation that was live. adopt: Material to take first.
 Plan = collections.namedtuple("Plan", "item slot action generation candidate result before previous adopt")
 Plan.__new__.__defaults__ = ("", None, None)
@@ -47,7 +49,7 @@ def run(params, check_mode=False, now=None):
         job.rehearse(groups)
         return job.answer(plans)  # a quiet run needs no lock, and makes no store where there is none
     job = Job(params, now)
-    with job.store.lock(60 if params.get("lock_timeout") is None else params["lock_timeout"]):
+    with job.store.lock(_seconds(params, "lock_timeout", LOCK_TIMEOUT)):
         plans, groups = job.foresee()  # again: another run may have held the lock
         job.carry_out(plans, groups)
         return job.answer(plans)
@@ -58,10 +60,13 @@ class Job(object):
 
     def __init__(self, params, now):
         self.now = now
-        self.wait = params.get("wait") or _swap.WAIT
+        self.wait = _seconds(params, "wait", _swap.WAIT)
+        _seconds(params, "lock_timeout", LOCK_TIMEOUT)  # refused before anything is looked at
         self.store = Store(params["store"])
         self.table = _servers.merged(params.get("servers"))
-        self.keep = params.get("keep") or KEEP
+        self.keep = _number(params, "keep", KEEP, "how many generations stay")
+        self.mend = params.get("mend_chain") is not False
+        self.authorities, self.roots = (_certificates(params.get(option)) for option in ("authorities", "anchors"))
         self.items = [_item(entry, self.table, self.store.path) for entry in params["certificates"]]
         self.candidates = [_candidate(entry) for entry in params.get("candidates") or []]
         self.unusable = params.get("unusable") or []
@@ -91,7 +96,7 @@ class Job(object):
             "certificates": results,
             "ignored": self.ignored(plans),
             "warnings": self.warnings,
-            "diff": [difference(plan) for plan in plans if plan.action == "swap"],
+            "diff": [difference(plan) for plan in plans if plan.action in ("swap", "chain")],
         }
 
     # --- one certificate -----------------------------------------------------------------------------------
@@ -241,42 +246,85 @@ class Job(object):
         if pending is None and standing is not None and self.now > _x509.not_after(standing.certificate):
             state = "expired"
         code, reason = ("waiting", _since(pending)) if pending is not None else ("up_to_date", UP_TO_DATE)
-        action = "none"
+        action, seen = "none", []
         if item["server"] and standing is not None:
-            action, code, reason = self.compare_wire(item, slot, live, standing, code, reason)
+            seen = _swap.served(_swap_item(item, slot, live, standing))
+            action, code, reason = self.compare_wire(item, seen, code, reason)
         wrong = [row["path"] for row in item["links"] if live.has("fullchain.pem") and _links.differs(row, slot, live)]
         if wrong:
             action, code = "reload", "links"
             reason = "Not as it should be: {0}.".format(", ".join("'{0}'".format(path) for path in wrong))
         result = self.result(item, state, standing, code, reason, action == "reload")
         result["generation"] = live.id
-        result["notices"] = self.chain_notices(item, standing)
-        return Plan(item, slot, action, live, standing, result)
-
-    def chain_notices(self, item, standing):
-        """What to know about the chain of a live certificate that has not expired; also as warnings."""
+        plan = Plan(item, slot, action, live, standing, result)
         if standing is None or self.now > _x509.not_after(standing.certificate):
-            return []
-        rivals = [one.chain for one in self.candidates if one.certificate == standing.certificate and not one.error]
-        found = _served_chain.notices(standing.certificate, standing.chain, rivals, self.now)
-        self.warnings.extend("{0}: {1}".format(item["name"], notice["message"]) for notice in found)
-        return found
+            return plan
+        return self.with_good_chain(plan, seen, bool(wrong))
 
-    def compare_wire(self, item, slot, live, standing, code, reason):
-        verdict, seen = _swap.served(_swap_item(item, slot, live, standing))
-        if verdict == "closed":
-            self.warnings.append(
-                "{0}: whether {1} serves the live certificate is unknown: {2}. Start the server, or correct "
-                "'endpoint'.".format(item["name"], item["endpoint"], _swap.describe(seen))
+    def with_good_chain(self, plan, seen, relinked):
+        """The plan for a live certificate; one that mends its chain where that is old and a better one is at hand."""
+        live, standing = plan.generation, plan.candidate
+        judged = _served_chain.judge(standing.certificate, standing.chain, self.authorities, self.roots, self.now)
+        begun = _mend.unconfirmed(live)
+        if not judged.fault and not begun:
+            return plan
+        if judged.chain is None and not begun:
+            return self.with_notice(plan, judged, "")
+        why_not = "" if begun else self.why_not_mend(plan, seen, relinked)
+        if why_not:
+            return self.with_notice(plan, judged, why_not)
+        better = judged.chain if self.mend else None
+        chosen = standing._replace(chain=better or standing.chain)
+        _preflight.load(_pem(chosen), live.key_path)
+        reason = _served_chain.told(judged) if better else CHAIN_BEGUN
+        result = dict(plan.result, changed=True, reason_code="chain_mended", reason=reason)
+        result["chain"] = [_link(one) for one in chosen.chain]
+        slot = _mend.ChainSlot(plan.slot, chosen.certificate, chosen.chain)
+        return plan._replace(slot=slot, action="chain", candidate=chosen, result=result, before=fields(standing))
+
+    def why_not_mend(self, plan, seen, relinked):
+        """A sentence where a better chain is at hand and not for us to put there; ''."""
+        if not self.mend:
+            return "It was left, because 'mend_chain' (upki_mend_chain) is false."
+        silent = [_swap.where(place) for place, verdict, _found in seen if verdict == "closed"]
+        if silent:
+            return "It was left, because nothing answers on {0}.".format(", ".join(silent))
+        other = [] if relinked else [place for place, _v, found in seen if not _reads(plan, place, found)]
+        if other:
+            return (
+                "It was left, because {0} sends another chain than the store's: the server reads other files. Let its "
+                "configuration name {1}.".format(
+                    ", ".join(_swap.where(place) for place in other),
+                    os.path.join(plan.slot.path, "live", "fullchain.pem"),
+                )
             )
-        if verdict != "other":
+        return ""
+
+    def with_notice(self, plan, judged, why_not):
+        """The plan with what to know about its chain; also as a warning."""
+        notice = _served_chain.notice(judged, why_not)
+        plan.result["notices"] = [notice]
+        self.warnings.append("{0}: {1}".format(plan.item["name"], notice["message"]))
+        return plan
+
+    def compare_wire(self, item, seen, code, reason):
+        for place, verdict, found in seen:
+            if verdict == "closed":
+                self.warnings.append(
+                    "{0}: whether {1} serves the live certificate is unknown: {2}. Start the server, or correct "
+                    "'endpoint' (upki_certificates).".format(item["name"], _swap.where(place), _swap.describe(found))
+                )
+        others = [
+            "{0} served {1}".format(_swap.where(place), _swap.describe(found))
+            for place, verdict, found in seen
+            if verdict == "other"
+        ]
+        if not others:
             return "none", code, reason
         return (
             "reload",
             "reloaded",
-            "The port {0} served {1}, not the live certificate: the server had not taken it up.".format(
-                item["endpoint"], _swap.describe(seen)
-            ),
+            "The port {0}, not the live certificate: the server had not taken it up.".format("; ".join(others)),
         )
 
     @staticmethod
@@ -327,7 +375,8 @@ class Job(object):
     def groups(self, plans):
         """[(server or None, what, [Plan])], so that one reload serves all certificates of a server."""
         found = collections.OrderedDict()
-        for plan in plans:
+        # Chains come last, by themselves: they are less urgent than what else is due.
+        for plan in sorted(plans, key=lambda plan: plan.action == "chain"):
             if plan.action != "none":
                 found.setdefault((plan.item["server"], plan.action), []).append(plan)
         return [
@@ -367,15 +416,23 @@ class Job(object):
     def carry_out_group(self, server, what, members, done, seen):
         items = _swap_items(members)
         try:
-            if what == "swap":
-                _swap.swap(items, server, self.wait, seen)
-            else:
+            if what == "reload":
                 _swap.repair(items, server, self.wait)
+            else:
+                _swap.swap(items, server, self.wait, seen)
+                self.confirm(members)
         except UpkiError as error:
             error.details.setdefault("concerned", [item.name for item in items])
             error.details["done"] = list(done)
             error.details["changed"] = bool(done) or not error.details.get("rolled_back", True)
             raise
+
+    @staticmethod
+    def confirm(members):
+        """Chains that are served now need no way back any more."""
+        for plan in members:
+            if plan.action == "chain":
+                _mend.ChainSlot.confirm(plan.generation)
 
     @staticmethod
     def complete(plan):
@@ -390,9 +447,10 @@ class Job(object):
     def rehearse(self, groups):
         """Check mode: everything of the real run that changes nothing."""
         for server, what, members in groups:
-            self.look_ahead(server, what, members)
+            self.look_ahead(server, "swap" if what == "chain" else what, members)
 
 
+CHAIN_BEGUN = "A run before gave the certificate this chain and did not come to see it served."
 NO_REQUEST = "There is neither a certificate nor a request for this name on the host."
 UP_TO_DATE = "The live certificate is in place and nothing newer has arrived."
 
@@ -468,13 +526,29 @@ def _standing(generation):
     return Candidate(certificate, generation.chain(), generation.file("certificate.pem"), None, [])
 
 
+def _reads(plan, place, seen):
+    """False when a port is seen to send another chain than the files of the store."""
+    sent = _probe.sent_chain(seen, place.host, place.port, plan.item["name"], place.starttls)
+    if sent is None:
+        return True
+    try:
+        served = [_x509.certificate_from_der(one) for one in sent[1:]]
+    except UpkiError:
+        return False
+    served, stored = (
+        [one for one in chain if not _x509.is_self_signed(one)] for chain in (served, plan.candidate.chain)
+    )
+    return served == stored
+
+
 def _swap_items(members):
-    return [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate) for plan in members]
+    return [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate, plan.action) for plan in members]
 
 
-def _swap_item(item, slot, generation, chosen):
+def _swap_item(item, slot, generation, chosen, action=""):
+    chain = [_x509.der(one) for one in chosen.chain] if action == "chain" else None
     return _swap.Item(
-        item["name"], slot, generation, _x509.der(chosen.certificate), item["address"], item["starttls"], item["links"]
+        item["name"], slot, generation, _x509.der(chosen.certificate), item["places"], item["links"], chain
     )
 
 
@@ -483,22 +557,57 @@ def _item(entry, table, store):
     server = entry.get("server") or ""
     if server and server not in table:
         _servers.choose(server, table)  # raises
-    endpoint = entry.get("endpoint")
-    if endpoint is None:
-        endpoint = DEFAULT_ENDPOINT if server else ""
-    address = _probe.parse_endpoint(endpoint) if server and endpoint else None
     name = _preflight.plain(entry["name"])
     return {
         "name": name,
         "wanted": [name] + list(entry.get("dns_names") or []),
         "server": server,
-        "endpoint": endpoint,
-        "address": address,
-        "starttls": _starttls.of_certificate(entry.get("starttls"), address[1]) if address else "",
+        "places": _places(entry) if server else [],
         "links": _links.checked(entry.get("links") or [], name, store),
         "state": entry.get("state") or "latest",
         "adopt": entry.get("adopt"),
     }
+
+
+def _places(entry):
+    """[Place] of the option `endpoint`, which may be a text, a list, or nothing."""
+    given = entry.get("endpoint")
+    texts = [DEFAULT_ENDPOINT] if given is None else [given] if isinstance(given, str) else given
+    places = []
+    for text in texts:
+        if not text:
+            continue
+        try:
+            host, port = _probe.parse_endpoint(text)
+        except UpkiError as error:
+            raise UpkiError(
+                error.code,
+                "{0}: {1}".format(entry["name"], error.message),
+                "{0} It stands in 'endpoint' (upki_certificates).".format(error.fix),
+            )
+        place = _swap.Place(host, port, _starttls.of_certificate(entry.get("starttls"), port))
+        places.extend([] if place in places else [place])
+    return places
+
+
+def _number(params, option, default, what):
+    """A whole number that is not negative; 0 means 0."""
+    value = default if params.get(option) is None else params[option]
+    if not 0 <= value < float("inf"):
+        raise UpkiError(
+            "number_invalid",
+            "The option '{0}' ({1}) is {2}; it must be 0 or more.".format(option, what, value),
+            "Correct '{0}'.".format(option),
+        )
+    return value
+
+
+def _seconds(params, option, default):
+    return _number(params, option, default, "seconds")
+
+
+def _certificates(texts):
+    return [one for text in texts or [] for one in _x509.certificates_from_pem(text)]
 
 
 def _refuse_twice(items):
@@ -511,7 +620,7 @@ def _refuse_twice(items):
 def _candidate(entry):
     return Candidate(
         _x509.certificates_from_pem(entry["certificate"])[0],
-        [one for text in entry.get("chain") or [] for one in _x509.certificates_from_pem(text)],
+        _certificates(entry.get("chain")),
         entry.get("file") or "",
         entry.get("error") or None,
         entry.get("notices") or [],

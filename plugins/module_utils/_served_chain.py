@@ -1,59 +1,92 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the chain that went live with a certificate is still the one that would be chosen today.
+"""Whether the chain that went live with a certificate still serves, and which one would.
 
-A chain is never changed under a live certificate: files that servers read stay as they are, and the next generation
-brings its own chain. Here is only what to tell the operator.
+Expired, wrong or too short is a fault. A chain that is merely another one than would be chosen today is none: it stays.
 """
+
+import collections
 
 from ansible_collections.campus.upki.plugins.module_utils import _chain, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 CODE = "chain_outdated"
 
+# fault: '' or a sentence. chain: what to serve instead, or None. fix: what a person can do where there is none.
+Judgement = collections.namedtuple("Judgement", "fault chain fix")
+GOOD = Judgement("", None, "")
 
-def notices(certificate, chain, rivals, now):
-    """[{code, message}] for a live certificate and its chain; [] when all is well.
 
-    rivals: chains for the same certificate that the controller chose from its folders now.
-    """
-    why = _expired(chain, now) or _other(chain, rivals) or _cross(certificate, chain, now)
-    if not why:
-        return []
-    left = max((_x509.not_after(certificate) - now).days, 0)
-    advice = (
-        "The files were left as they are, because a chain goes live with its certificate: the next renewal brings the "
-        "right one. To have it sooner, renew now: campus.upki.request with renew_before: {0}d.".format(left + 1)
+def judge(certificate, chain, pool, roots, now):
+    """The Judgement of a live certificate's chain. pool: CA certificates at hand. roots: those that were given."""
+    better, error = _best(certificate, list(chain) + list(pool), roots, now)
+    fault = (
+        _ended(chain, now) or _disorder(certificate, chain, now) or _too_short(certificate, chain, roots, now, better)
     )
-    return [{"code": CODE, "message": "{0} {1}".format(why, advice)}]
+    if not fault:
+        return GOOD
+    told = "{0} The live chain is {1}.".format(fault, _told(chain))
+    if better is None or _same(better, chain):
+        return Judgement(told, None, error.fix if error is not None else "")
+    return Judgement(told, better, "")
 
 
-def _expired(chain, now):
-    ended = ["'{0}' ({1:%Y-%m-%d})".format(_common_name(one), _x509.not_after(one)) for one in _ended(chain, now)]
-    return "A certificate of the live chain has expired: {0}.".format(", ".join(ended)) if ended else ""
+def notice(judgement, why_not):
+    """{code, message} of a fault that was not mended. why_not: a sentence, or ''."""
+    parts = [judgement.fault, why_not, judgement.fix]
+    return {"code": CODE, "message": " ".join(part for part in parts if part)}
+
+
+def told(judgement):
+    """The reason for a mended chain."""
+    return "{0} Now it is {1}.".format(judgement.fault, _told(judgement.chain))
+
+
+def _best(certificate, pool, roots, now):
+    try:
+        return _chain.build(certificate, pool, roots, now).certificates, None
+    except UpkiError as error:
+        return None, error
+
+
+def _same(one, other):
+    return [_x509.sha256(each) for each in one] == [_x509.sha256(each) for each in other]
 
 
 def _ended(chain, now):
-    return [one for one in chain if now > _x509.not_after(one)]
+    ended = [one for one in chain if now > _x509.not_after(one)]
+    if not ended:
+        return ""
+    names = ["'{0}' ({1:%Y-%m-%d})".format(_common_name(one), _x509.not_after(one)) for one in ended]
+    return "A certificate of the live chain has expired: {0}.".format(", ".join(names))
 
 
-def _other(chain, rivals):
-    served = [_x509.sha256(one) for one in chain]
-    for rival in rivals:
-        if [_x509.sha256(one) for one in rival] != served:
-            return "The live chain is {0}; today it would be {1}.".format(_told(chain), _told(rival))
+def _disorder(certificate, chain, now):
+    """The first step of the chain that does not hold; a root at its end is needless and does no harm."""
+    lower = certificate
+    for number, upper in enumerate(chain):
+        word = _chain.refusal(lower, upper, number, now)
+        if word == "root" and number == len(chain) - 1 and _chain.has_issuers_key(lower, upper):
+            return ""
+        if word:
+            return "In the live chain '{0}' does not vouch for '{1}': it {2}.".format(
+                _common_name(upper), _common_name(lower), _chain.REFUSALS.get(word, "has another name than the issuer")
+            )
+        lower = upper
     return ""
 
 
-def _cross(certificate, chain, now):
-    """The catalogue knows what an unknown CA's chain cannot tell: that a cross certificate leads further."""
-    try:
-        _chain.build(certificate, chain, [], now)
-    except UpkiError as error:
-        return (
-            "{0} (The live chain is {1}.)".format(error.message, _told(chain)) if error.code == "cross_missing" else ""
-        )
-    return ""
+def _too_short(certificate, chain, roots, now, better):
+    """What lacks in a chain whose steps hold. Of a CA that is not known nobody can tell, unless another chain is."""
+    alone, error = _best(certificate, chain, roots, now)
+    if alone is not None:
+        return ""
+    known = bool((error.details.get("missing") or {}).get("sha256"))
+    if better is None and not known:
+        return ""
+    if error.code == "cross_missing":
+        return error.message
+    return "The live chain does not lead to a root that is trusted."
 
 
 def _told(chain):

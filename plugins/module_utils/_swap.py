@@ -24,13 +24,17 @@ PAUSE = 0.2
 FIRST_HOST = (
     "For a first certificate: write the virtual host that names live/fullchain.pem and live/key.pem of the store "
     "without reloading, and run again; or let the roles nginx and apache write it (upki_nginx_manage, "
-    "upki_apache_manage). Else start the server, or correct 'endpoint'."
+    "upki_apache_manage). Else start the server, or correct 'endpoint' (upki_certificates)."
 )
 CONFIRMATIONS = 3  # answers in a row: an old worker may still take a connection after a new one did
 OUTPUT = 2000  # characters of a command's output in a message
 
-# endpoint: (host, port) or None when there is nothing to look at. leaf: DER that must be served. links: of _links.py.
-Item = collections.namedtuple("Item", "name slot generation leaf endpoint starttls links")
+# One place where a port is looked at. starttls: '' for TLS from the first byte.
+Place = collections.namedtuple("Place", "host port starttls")
+# places: [Place], empty when there is nothing to look at. leaf: DER that must be served. links: of _links.py.
+# chain: [DER] that must be sent after the leaf as well, where that can be seen; None when only the leaf counts.
+Item = collections.namedtuple("Item", "name slot generation leaf places links chain")
+Item.__new__.__defaults__ = (None,)
 Outcome = collections.namedtuple("Outcome", "ok text")
 
 
@@ -103,30 +107,38 @@ def reload_server(server):
 # --- the port ----------------------------------------------------------------------------------------------
 
 
-def see(item):
-    """What the item's port serves now, or None when there is no port to look at."""
-    if item.endpoint is None:
-        return None
-    return _probe.look(item.endpoint[0], item.endpoint[1], item.name, item.starttls)
+def see(name, place):
+    """What one place serves now for a name (SNI)."""
+    return _probe.look(place.host, place.port, name, place.starttls)
 
 
-def await_leaf(item, leaf, wait, pause=PAUSE):
-    """The last Seen; its leaf is the wanted one when the port came to serve it within `wait` seconds."""
-    end = time.monotonic() + wait
+def see_all(item):
+    """[Seen] of the item's places, in their order."""
+    return [see(item.name, place) for place in item.places]
+
+
+def await_leaf(name, place, leaf, end, pause=PAUSE, chain=None):
+    """The last Seen; it is right when the place came to serve leaf (and chain) before the moment `end`."""
     in_row = 0
     while True:
-        seen = see(item)
-        in_row = in_row + 1 if seen.leaf == leaf else 0
+        seen = see(name, place)
+        in_row = in_row + 1 if seen.leaf == leaf and _sends(seen, name, place, chain) else 0
         if in_row >= CONFIRMATIONS or (time.monotonic() >= end and not in_row):
             return seen
         if not in_row:
             time.sleep(pause)
 
 
+def _sends(seen, name, place, chain):
+    """False when the chain that was sent lacks one of these. A server may add more, and a chain may not be visible."""
+    if not chain:
+        return True
+    sent = _probe.sent_chain(seen, place.host, place.port, name, place.starttls)
+    return sent is None or all(one in sent for one in chain)
+
+
 def describe(seen):
     """What a port served, for messages."""
-    if seen is None:
-        return "nothing looked at"
     if seen.leaf is None:
         return {
             "refused": "nothing listens there (connection refused)",
@@ -143,34 +155,59 @@ def describe(seen):
     )
 
 
-def _where(item):
-    return "{0}:{1}".format(*item.endpoint)
+def where(place):
+    """A place as it is written in `endpoint`."""
+    return "{0}:{1}".format("[{0}]".format(place.host) if ":" in place.host else place.host, place.port)
 
 
 def look(items, wait):
-    """Raise UpkiError unless every item's port serves its leaf within the bound."""
+    """Raise UpkiError unless every place of every item serves its leaf within the bound; it names all that do not."""
+    end = time.monotonic() + wait
+    wrong = []
     for item in items:
-        if item.endpoint is None:
-            continue
-        seen = await_leaf(item, item.leaf, wait)
-        if seen.leaf == item.leaf:
-            continue
-        if seen.problem == "refused":
-            raise _closed(item)
-        raise UpkiError(
-            "served_other" if seen.leaf else "no_handshake",
-            "After the reload {0} (SNI {1}) does not serve the new certificate; seen there: {2}.".format(
-                _where(item), item.name, describe(seen)
-            ),
-            _advice(item, seen),
-        )
+        for place in item.places:
+            seen = await_leaf(item.name, place, item.leaf, end, chain=item.chain)
+            if seen.leaf != item.leaf:
+                wrong.append(_not_served(item, place, seen))
+            elif not _sends(seen, item.name, place, item.chain):
+                wrong.append(_old_chain(item, place))
+    if wrong:
+        raise _together(wrong)
+
+
+def _together(errors):
+    """One UpkiError of several, with the code of the first."""
+    fixes = collections.OrderedDict((error.fix, None) for error in errors)
+    return UpkiError(errors[0].code, " ".join(error.message for error in errors), " ".join(fixes), **errors[0].details)
+
+
+def _not_served(item, place, seen):
+    if seen.problem == "refused":
+        return _closed(item, place)
+    return UpkiError(
+        "served_other" if seen.leaf else "no_handshake",
+        "After the reload {0} (SNI {1}) does not serve the new certificate; seen there: {2}.".format(
+            where(place), item.name, describe(seen)
+        ),
+        _advice(item, seen),
+    )
+
+
+def _old_chain(item, place):
+    return UpkiError(
+        "served_other_chain",
+        "After the reload {0} (SNI {1}) serves the certificate without its new chain.".format(where(place), item.name),
+        "Look which file the server's configuration names for its chain; it should be {0}. To leave chains as they are, "
+        "set 'mend_chain' (upki_mend_chain) to false.".format(os.path.join(item.slot.path, "live", "fullchain.pem")),
+    )
 
 
 def _advice(item, seen):
     if seen.leaf is None:
         return (
             "Look at the server's own log. Where the port lets nobody in without a client certificate, or speaks "
-            "another protocol first, set 'starttls', or 'endpoint' to an empty text, and look with campus.upki.verify."
+            "another protocol first, set 'starttls', or 'endpoint' to an empty text (upki_certificates), and look with "
+            "campus.upki.verify."
         )
     return (
         "Look whether the server's configuration reads {0}, and whether another virtual host answers instead.".format(
@@ -179,11 +216,11 @@ def _advice(item, seen):
     )
 
 
-def _closed(item):
+def _closed(item, place):
     return UpkiError(
         "port_closed",
-        "Nothing listens on {0}, where {1} should be served (connection refused).".format(_where(item), item.name),
-        "Start the server, or correct 'endpoint'.",
+        "Nothing listens on {0}, where {1} should be served (connection refused).".format(where(place), item.name),
+        "Start the server, or correct 'endpoint' (upki_certificates).",
     )
 
 
@@ -205,11 +242,17 @@ def undisturbed():
 
 
 def before_flip(items, server):
-    """What can be known before anything changes. Returns {name: Seen}."""
-    seen = {item.name: see(item) for item in items}
-    for item in items:
-        if item.slot.live is not None and seen[item.name] is not None and seen[item.name].problem == "refused":
-            raise _closed(item)
+    """What can be known before anything changes. Returns {name: [Seen]}, in the order of the places."""
+    seen = {item.name: see_all(item) for item in items}
+    closed = [
+        _closed(item, place)
+        for item in items
+        if item.slot.live is not None
+        for place, one in zip(item.places, seen[item.name])
+        if one.problem == "refused"
+    ]
+    if closed:
+        raise _together(closed)
     # A first installation's virtual host may name files that are not there yet: test it after the flip only.
     if server is not None and all(item.slot.live is not None for item in items):
         try:
@@ -294,17 +337,17 @@ def _back_on_the_wire(flipped, seen, server, wait):
         reload_server(server)
     except UpkiError as error:
         problems.append(error.message)
-    wrong = []
-    for item, _previous in flipped:
-        old = seen[item.name]
-        if old is None or old.leaf is None:
+    wrong, end = [], time.monotonic() + wait
+    before = [(item, place, old) for item, _previous in flipped for place, old in zip(item.places, seen[item.name])]
+    for item, place, old in before:
+        if old.leaf is None:
             continue
-        now = await_leaf(item, old.leaf, wait)
+        now = await_leaf(item.name, place, old.leaf, end)
         if now.leaf != old.leaf:
-            wrong.append("{0} now serves: {1}".format(_where(item), describe(now)))
+            wrong.append("{0} now serves: {1}".format(where(place), describe(now)))
     # A first installation goes back to a configuration that names missing files, or a reload that fails has touched
     # nothing: what counts is what the ports serve.
-    had_ports = any(seen[item.name] is not None and seen[item.name].leaf for item, _previous in flipped)
+    had_ports = any(old.leaf for _item, _place, old in before)
     first = any(previous is None for _item, previous in flipped)
     return wrong + (problems if not had_ports and not first else [])
 
@@ -327,12 +370,11 @@ def repair(items, server, wait=WAIT):
 
 
 def served(item):
-    """('right' | 'other' | 'closed' | 'unknown', Seen): what the item's port serves, compared with its leaf."""
-    seen = see(item)
-    if seen is None:
-        return "unknown", seen
+    """[(place, 'right' | 'other' | 'closed', Seen)]: what the item's places serve, compared with its leaf."""
+    return [(place, _verdict(item, seen), seen) for place, seen in zip(item.places, see_all(item))]
+
+
+def _verdict(item, seen):
     if seen.leaf == item.leaf:
-        return "right", seen
-    if seen.leaf is None:
-        return "closed", seen
-    return "other", seen
+        return "right"
+    return "closed" if seen.leaf is None else "other"

@@ -24,6 +24,7 @@ description:
     before anything changes.
   - What has not arrived yet is no failure; see RV(certificates[].state).
   - A run that was killed at any moment is repaired by the next run, also a reload that was lost.
+  - A chain that grew old under a live certificate is mended in the same way; see O(mend_chain).
   - Servers are reloaded and never restarted, but for slapd, which knows no reload.
 extends_documentation_fragment:
   - campus.upki.attributes
@@ -64,13 +65,15 @@ options:
       endpoint:
         description:
           - Address and port on this host where the server serves this certificate, such as V(127.0.0.1:443) or
-            V([::1]:8443).
+            V([::1]:8443), or a list of them (two ports, IPv4 and IPv6, IMAP and POP3). All must serve it after the
+            reload; those that do not are all named.
           - The default is V(127.0.0.1:443) where O(certificates[].server) is given. An empty text means not to look.
-        type: str
+        type: list
+        elements: str
       starttls:
         description:
           - Protocol in which the port switches to TLS. Without it the port's usual meaning decides (25 and 587 smtp,
-            143 imap, 389 ldap, 5432 postgres and so on).
+            143 imap, 389 ldap, 5432 postgres and so on), for each O(certificates[].endpoint) by itself.
         type: str
         choices: [none, smtp, imap, pop3, ldap, ftp, nntp, sieve, postgres, mysql, xmpp]
       links:
@@ -137,7 +140,7 @@ options:
   keep:
     description:
       - How many generations of each certificate stay after a swap. The live one, the pending one and the one before the
-        live one always stay.
+        live one always stay, so with V(0) only those.
     type: int
     default: 3
   inbox:
@@ -182,13 +185,23 @@ options:
     type: path
     default: /etc/upki
   wait:
-    description: Seconds within which the port must serve the new certificate after the reload.
+    description:
+      - Seconds within which all ports must serve the new certificate after the reload. V(0) looks once, at once.
     type: int
     default: 15
   lock_timeout:
-    description: Seconds to wait for another run that changes the same store.
+    description: Seconds to wait for another run that changes the same store. V(0) does not wait.
     type: int
     default: 60
+  mend_chain:
+    description:
+      - Whether a certificate that is live gets another chain behind it when its own has expired, is wrong, or lacks
+        something (such as the cross certificate), and a better one is at hand. Certificate and key stay; the chain is
+        tested, reloaded, looked at and taken back like a new certificate.
+      - A chain that is good stays, also when another one would be chosen today. So does one of a server that is seen to
+        send other files than those of the store, and one of a server that does not answer.
+    type: bool
+    default: true
   candidates:
     description: Set by the action plugin. What was found on the controller for this host.
     type: list
@@ -203,6 +216,16 @@ options:
     description: Set by the action plugin. Public key hashes of the inbox's certificates for other names.
     type: list
     elements: dict
+    default: []
+  authorities:
+    description: Set by the action plugin. CA certificates at hand on the controller, in PEM.
+    type: list
+    elements: str
+    default: []
+  anchors:
+    description: Set by the action plugin. Those of O(roots) that signed one of them, in PEM.
+    type: list
+    elements: str
     default: []
 notes:
   - Rules of the chain follow NII, UPKI certificate issuing service, repository of CA certificates.
@@ -259,7 +282,7 @@ certificates:
       type: bool
     reason_code:
       description:
-        - V(installed), V(went_back), V(adopted), V(reloaded) or V(links) when something was changed.
+        - V(installed), V(went_back), V(adopted), V(chain_mended), V(reloaded) or V(links) when something was changed.
         - V(up_to_date), V(waiting) or V(no_request) when nothing was.
       type: str
     reason:
@@ -302,8 +325,8 @@ certificates:
       description:
         - What to know about the certificate and its chain, with C(code) and C(message).
         - The codes are V(unknown_ca), V(old_generation), V(downloaded), V(no_client_auth) and V(chain_outdated).
-        - V(chain_outdated), which is a warning as well, says that another chain would be chosen today for the
-          certificate that is live; nothing is changed, because a chain goes live with its certificate.
+        - V(chain_outdated), which is a warning as well, says that the chain of the certificate that is live has expired,
+          is wrong or lacks something, why it was not mended, and what to do.
       type: list
       elements: dict
 ignored:
@@ -350,7 +373,7 @@ CERTIFICATE = {
     "name": {"type": "str", "required": True},
     "dns_names": {"type": "list", "elements": "str", "default": []},
     "server": {"type": "str"},
-    "endpoint": {"type": "str"},
+    "endpoint": {"type": "list", "elements": "str"},
     "starttls": {"type": "str", "choices": STARTTLS},
     "links": {"type": "list", "elements": "dict", "default": [], "options": LINK},
     "adopt": {"type": "dict", "options": ADOPT},
@@ -367,9 +390,12 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 3},
     "wait": {"type": "int", "default": 15},
     "lock_timeout": {"type": "int", "default": 60},
+    "mend_chain": {"type": "bool", "default": True},
     "candidates": {"type": "list", "elements": "dict", "default": []},
     "unusable": {"type": "list", "elements": "dict", "default": []},
     "others": {"type": "list", "elements": "dict", "default": []},
+    "authorities": {"type": "list", "elements": "str", "default": []},
+    "anchors": {"type": "list", "elements": "str", "default": []},
 }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
-from ansible_collections.campus.upki.plugins.module_utils import _containers, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _catalogue, _containers, _x509
 
 TIMEOUT = 10  # seconds for one download
 MAX_BYTES = 1024 * 1024
@@ -61,11 +61,19 @@ class Source:
             self.asked[url] = self._get(url, sha256)
         return self.asked[url]
 
+    def known(self) -> list[Any]:
+        """Certificates of the catalogue that lie in the cache; nothing is asked."""
+        rows = [row for row in _catalogue.ROWS if row["url"]]
+        return [one for row in rows for one in _cached(self._kept(row["url"]), row["url"], row["sha256"])]
+
+    def _kept(self, url: str) -> pathlib.Path:
+        return self.cache / hashlib.sha256(url.encode()).hexdigest()
+
     def _get(self, url: str, sha256: str) -> list[Any]:
         if _scheme(url) not in ("http", "https"):
             self.problems[url] = "only http and https are fetched"
             return []
-        kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
+        kept = self._kept(url)
         found = _cached(kept, url, sha256)
         if found and (sha256 or _age(kept) < FRESH):
             return found
@@ -75,7 +83,7 @@ class Source:
         try:
             data = self.opener(url)
         except (OSError, ValueError, UrlConnectionError, http.client.HTTPException) as error:
-            self.problems[url] = f"could not be downloaded ({_why(error)})"
+            self.problems[url] = f"could not be downloaded: {_why(error)}"
             return []
         found = _wanted(data, url, sha256)
         if not found:
@@ -104,7 +112,9 @@ def _scheme(url: str) -> str:
 
 def _why(error: Exception) -> str:
     """One line of an error; what a broken server sent is shortened."""
-    return " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())[:200]
+    reason = getattr(error, "reason", None) or error
+    text = (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(error).__name__
+    return " ".join(text.split())[:200].rstrip(".")
 
 
 def _cached(path: pathlib.Path, url: str, sha256: str) -> list[Any]:

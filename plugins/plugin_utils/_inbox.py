@@ -15,12 +15,15 @@ from ansible_collections.campus.upki.plugins.plugin_utils import _fetch
 
 @dataclasses.dataclass
 class Found:
-    """What goes to the host (candidates, unusable, others) and what only the result tells (ignored)."""
+    """What goes to the host, and what only the result tells (ignored, and damaged: files of the other folders)."""
 
     candidates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     unusable: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     others: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    authorities: list[str] = dataclasses.field(default_factory=list)
+    anchors: list[str] = dataclasses.field(default_factory=list)
     ignored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    damaged: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def look(
@@ -32,10 +35,12 @@ def look(
     source: _fetch.Source | None = None,
 ) -> Found:
     """Read the folders and prepare what concerns the host of these names. source: None to download nothing."""
-    arrived = _containers.collect(inbox)
-    given = _containers.collect(intermediates)
-    trusted = _containers.collect(roots)
+    arrived, given, trusted = (
+        _collect(option, paths)
+        for option, paths in (("inbox", inbox), ("intermediates", intermediates), ("roots", roots))
+    )
     found = Found(unusable=[_containers.describe(note) for note in arrived.notes])
+    found.damaged = [row for row in map(_containers.describe, given.notes + trusted.notes) if row["fault"]]
     pool = [one.certificate for one in given.certificates + arrived.certificates]
     anchors = [one.certificate for one in trusted.certificates]
     wanted = {_preflight.plain(name) for name in names}
@@ -46,10 +51,29 @@ def look(
             continue
         seen.add(digest)
         if wanted & _all_names(one.certificate):
-            found.candidates.append(_candidate(one, pool, anchors, now, source))
+            found.candidates.append(_candidate(one, pool, anchors, now, source, found.damaged))
         else:
             _put_aside(one, found)
+    chosen = [_x509.certificates_from_pem(text)[0] for row in found.candidates for text in row["chain"]]
+    authorities = _authorities(pool + chosen + (source.known() if source is not None else []))
+    found.authorities = [_x509.pem(one) for one in authorities]
+    issuers = {_x509.name_text(one.issuer) for one in authorities}
+    found.anchors = [_x509.pem(one) for one in anchors if _x509.name_text(one.subject) in issuers]
     return found
+
+
+def _collect(option: str, paths: list[str]) -> Any:
+    try:
+        return _containers.collect(paths)
+    except UpkiError as error:
+        error.fix = f"{error.fix or 'Mend that.'} It stands in '{option}' (upki_{option})."
+        raise
+
+
+def _authorities(certificates: list[Any]) -> list[Any]:
+    """The CA certificates that may stand in a chain, each once: for certificates that only the host has."""
+    found = {_x509.sha256(one): one for one in certificates if _x509.is_ca(one) and not _x509.is_self_signed(one)}
+    return list(found.values())
 
 
 def _all_names(certificate: Any) -> set[str]:
@@ -58,7 +82,12 @@ def _all_names(certificate: Any) -> set[str]:
 
 
 def _candidate(
-    one: Any, pool: list[Any], anchors: list[Any], now: datetime.datetime, source: _fetch.Source | None
+    one: Any,
+    pool: list[Any],
+    anchors: list[Any],
+    now: datetime.datetime,
+    source: _fetch.Source | None,
+    damaged: list[dict[str, Any]],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "certificate": _x509.pem(one.certificate),
@@ -70,7 +99,8 @@ def _candidate(
     try:
         chain, notices = _build(one.certificate, pool, anchors, now, source)
     except UpkiError as error:
-        row["error"] = {"code": error.code, "message": error.message, "fix": error.fix}
+        fix = " ".join([error.fix, *(bad["message"] for bad in damaged)])
+        row["error"] = {"code": error.code, "message": error.message, "fix": fix}
     else:
         row["chain"] = [_x509.pem(certificate) for certificate in chain.certificates]
         row["notices"] = notices + chain.notices
@@ -91,7 +121,7 @@ def _build(
             url = missing.get("url", "")
             new = source.get(url, missing.get("sha256", "")) if source is not None else []
             if source is not None and url in source.problems:
-                error.fix += f" ({url} {source.problems[url]}.)"
+                error.fix += f" {url} {source.problems[url]}."
             if not new or new[0] in fetched:
                 raise
             fetched += new

@@ -24,14 +24,17 @@ class Web(object):
     def __init__(self, store):
         self.store, self.commands = store, []
         self.serving, self.listening, self.broken, self.deaf = {}, True, {}, False
-        self.default = None
+        self.default, self.closed, self.looked, self.chains, self.other_chain = None, (), [], {}, None
 
     def read(self):
-        self.serving = {}
+        self.serving, self.chains = {}, {}
         for name in self.store.names():
             live = self.store.certificate(name).live
             if live is not None and live.certificate() is not None:
                 self.serving[name] = _x509.der(live.certificate())
+                with open(live.file("fullchain.pem")) as stream:
+                    read = _x509.certificates_from_pem(stream.read())[1:]
+                self.chains[name] = [_x509.der(one) for one in (read if self.other_chain is None else self.other_chain)]
 
     def run(self, argv, timeout):
         del timeout
@@ -43,11 +46,13 @@ class Web(object):
         return _swap.Outcome(True, "")
 
     def look(self, host, port, server_name, starttls="", timeout=5):
-        del host, port, starttls, timeout
-        if not self.listening:
+        del timeout
+        self.looked.append((host, port, starttls))
+        if not self.listening or port in self.closed:
             return _probe.Seen(None, "refused", "refused")
         leaf = self.serving.get(server_name, self.default)
-        return _probe.Seen(leaf, "" if leaf else "tls", "" if leaf else "alert")
+        chain = [leaf] + self.chains.get(server_name, []) if leaf else None
+        return _probe.Seen(leaf, "" if leaf else "tls", "" if leaf else "alert", chain)
 
 
 @pytest.fixture
@@ -429,6 +434,7 @@ def test_all_certificates_of_the_host_wait_for_the_faulty_one_and_all_faults_are
         ({"name": NAME, "server": "lighttpd"}, "server_unknown"),
         ({"name": NAME, "server": "web", "endpoint": "443"}, "endpoint_invalid"),
         ({"name": NAME, "server": "web", "endpoint": "127.0.0.1:99999"}, "endpoint_invalid"),
+        ({"name": NAME, "server": "web", "endpoint": ["127.0.0.1:443", "::1"]}, "endpoint_invalid"),
         ({"name": "../etc", "server": "web"}, "name_unsafe"),
     ],
 )
@@ -722,31 +728,264 @@ def test_the_end_of_client_authentication_is_noticed(host, usages, told):
     assert [notice["code"] for notice in only(host.run({"name": NAME}))["notices"]] == told
 
 
+# --- several ports, and numbers ----------------------------------------------------------------------------------
+
+TWO = {"name": NAME, "server": "web", "endpoint": ["127.0.0.1:993", "[::1]:995", "127.0.0.1:143", "127.0.0.1:993"]}
+
+
+def test_all_ports_are_looked_at_each_in_its_protocol_and_once(host):
+    renewal(host)
+    host.web.looked = []
+    assert only(host.run(TWO))["reason_code"] == "installed"
+    places = {("127.0.0.1", 993, ""), ("::1", 995, ""), ("127.0.0.1", 143, "imap")}
+    assert set(host.web.looked) == places
+    host.web.looked = []
+    assert only(host.run(TWO))["changed"] is False
+    assert sorted(host.web.looked) == sorted(places)
+
+
+def test_a_renewal_with_one_of_the_ports_closed_changes_nothing(host):
+    renewal(host)
+    host.web.closed = (995,)
+    error = fails(host, "port_closed", TWO)
+    assert "[::1]:995" in error.message and "993" not in error.message
+
+
+def test_a_port_that_does_not_come_back_takes_everything_back(host):
+    renewal(host)
+    old = host.live()
+    host.web.broken["web-reload"] = lambda: host.web.__setattr__("closed", (995,) if host.live() != old else ())
+    error = fails(host, "port_closed", TWO)
+    assert "[::1]:995" in error.message
+    assert error.details["rolled_back"] is True
+
+
+def test_a_closed_port_is_a_warning_of_its_own_when_nothing_is_due(host):
+    host.first()
+    host.web.closed = (143,)
+    (warning,) = host.run(TWO)["warnings"]
+    assert "127.0.0.1:143" in warning and "upki_certificates" in warning
+
+
+def test_a_single_empty_endpoint_among_several_is_no_place(host):
+    host.first()
+    host.web.looked = []
+    host.run({"name": NAME, "server": "web", "endpoint": ["", "127.0.0.1:443"]})
+    assert host.web.looked == [("127.0.0.1", 443, "")]
+    host.run({"name": NAME, "server": "web", "endpoint": [""]})
+    assert len(host.web.looked) == 1
+
+
+def test_a_wait_of_nothing_looks_once(host, monkeypatch):
+    renewal(host)
+    host.web.deaf = True
+    monkeypatch.setattr(_swap.time, "sleep", lambda seconds: pytest.fail("it waited"))
+    fails(host, "served_other", wait=0)
+
+
+def test_none_to_keep_leaves_the_two_that_always_stay(host):
+    for _number in range(3):
+        host.candidates = []
+        host.issue(host.request())
+        host.run(keep=0)
+    assert len(host.store.certificate(NAME).generations()) == 2
+
+
+@pytest.mark.parametrize("option", ["wait", "keep", "lock_timeout"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_a_number_below_nothing_is_refused(host, option, value):
+    host.issue(host.request())
+    error = fails(host, "number_invalid", **{option: value})
+    assert "'{0}'".format(option) in error.message
+
+
 # --- a chain that grew old ---------------------------------------------------------------------------------------
 
+OLDER = pki.CA("Older Root", start=pki.NOW - pki.days(2000))
+CROSS = pki.CA("Install Root", OLDER, label="Install Root").certificate
+ENDED = pki.CA("Install Root", OLDER, label="Install Root", end=pki.NOW - pki.days(1)).certificate
+AT_HAND = {
+    "authorities": [pki.pem(INTER.certificate), pki.pem(CROSS)],
+    "anchors": [pki.pem(OLDER.certificate)],
+}
 
-def test_a_better_chain_for_the_live_certificate_is_a_notice_and_a_warning(host):
-    leaf = host.first()
-    cross = pki.CA("Install Root", pki.CA("Older Root"), label="Install Root")
-    host.arrive(leaf, chain=[pki.pem(INTER.certificate), pki.pem(cross.certificate)])
+
+def aged(host, chain=(INTER.certificate,), name=NAME):
+    """A live certificate with this chain, served so."""
+    leaf = host.first(name)
+    slot = host.store.certificate(name)
+    slot.complete(slot.live, pki.pem(leaf), pki.pem(*chain))
+    host.web.read()
+    return leaf
+
+
+def text(host, name):
+    with open(host.store.certificate(NAME).live.file(name)) as stream:
+        return stream.read()
+
+
+def test_a_chain_that_lacks_something_is_mended_and_the_next_run_changes_nothing(host):
+    leaf = aged(host)
+    live, before = host.live(), tree(host.store.path)
+    host.web.commands = []
+    rehearsed = host.run(check_mode=True, **AT_HAND)
+    assert tree(host.store.path) == before
+    assert host.web.commands == ["web-test"]
+    result = host.run(**AT_HAND)
+    assert result == rehearsed
+    row = only(result)
+    assert (row["state"], row["reason_code"], row["changed"]) == ("live", "chain_mended", True)
+    assert [link["subject"].split("CN=")[1] for link in row["chain"]] == ["Install Inter", "Install Root"]
+    assert result["diff"][0]["before"].count("  - ") == 1 and result["diff"][0]["after"].count("  - ") == 2
+    assert host.web.commands == ["web-test", "web-test", "web-test", "web-reload"]
+    assert host.live() == live
+    assert text(host, "fullchain.pem") == pki.pem(leaf, INTER.certificate, CROSS)
+    assert text(host, "chain.pem") == pki.pem(INTER.certificate, CROSS)
+    assert host.web.chains[NAME] == [pki.der(INTER.certificate), pki.der(CROSS)]
+    assert not os.path.exists(host.store.certificate(NAME).live.file("chain-before.pem"))
+    host.web.commands = []
+    again = host.run(**AT_HAND)
+    assert (again["changed"], again["warnings"], host.web.commands) == (False, [], [])
+    assert only(again)["notices"] == []
+
+
+@pytest.mark.parametrize(
+    "chain, words",
+    [
+        ([INTER.certificate, ENDED], "has expired"),
+        ([], "is empty"),
+        ([pki.CA("Install Inter of before", ROOT).certificate], "does not vouch"),
+    ],
+)
+def test_an_expired_a_missing_and_a_wrong_chain_are_mended(host, chain, words):
+    leaf = aged(host, chain)
+    row = only(host.run(**AT_HAND))
+    assert row["reason_code"] == "chain_mended" and words in row["reason"]
+    assert text(host, "fullchain.pem") == pki.pem(leaf, INTER.certificate, CROSS)
+
+
+def test_a_good_chain_stays_also_when_another_would_be_chosen(host):
+    aged(host)
     before = tree(host.store.path)
-    result = host.run()
-    (notice,) = only(result)["notices"]
-    assert notice["code"] == "chain_outdated"
-    assert result["warnings"] == ["{0}: {1}".format(NAME, notice["message"])]
-    assert result["changed"] is False
+    both = dict(AT_HAND, anchors=[pki.pem(OLDER.certificate, ROOT.certificate)])
+    result = host.run(**both)
+    assert (result["changed"], result["warnings"]) == (False, [])
     assert tree(host.store.path) == before
 
 
-def test_the_same_chain_again_is_none(host):
-    leaf = host.first()
-    host.arrive(leaf)
-    result = host.run()
-    assert only(result)["notices"] == []
-    assert result["warnings"] == []
+def left(host, words, **options):
+    """The run changes nothing and says why."""
+    before, reloads = tree(host.store.path), host.web.commands.count("web-reload")
+    result = host.run(**dict(AT_HAND, **options))
+    (notice,) = only(result)["notices"]
+    assert notice["code"] == "chain_outdated" and words in notice["message"]
+    assert "{0}: {1}".format(NAME, notice["message"]) in result["warnings"]
+    assert result["changed"] is False
+    assert tree(host.store.path) == before and host.web.commands.count("web-reload") == reloads
 
 
-def test_a_chain_that_cannot_be_built_is_none(host):
-    leaf = host.first()
-    host.arrive(leaf, chain=[], error={"code": "intermediate_missing", "message": "It lacks.", "fix": ""})
-    assert only(host.run())["notices"] == []
+def test_it_can_be_switched_off(host):
+    aged(host)
+    left(host, "upki_mend_chain", mend_chain=False)
+
+
+def test_it_is_left_while_the_server_is_stopped(host):
+    aged(host)
+    host.web.listening = False
+    left(host, "nothing answers on 127.0.0.1:443")
+
+
+def test_it_is_left_where_the_server_reads_other_files(host):
+    host.web.other_chain = [pki.CA("Stranger").certificate, CROSS]
+    aged(host)
+    left(host, "the server reads other files")
+
+
+def test_it_is_left_where_nothing_better_is_at_hand(host):
+    aged(host, [INTER.certificate, ENDED])
+    left(host, "has expired", authorities=[], anchors=[])
+
+
+def test_the_chain_of_an_expired_certificate_is_nobodys_concern(host):
+    aged(host)
+    params = dict(AT_HAND, certificates=[{"name": NAME}], store=host.store.path)
+    result = _install.run(params, False, pki.NOW + pki.days(300))
+    assert (result["changed"], result["warnings"]) == (False, [])
+
+
+@pytest.mark.parametrize("what", ["web-test", "web-reload"])
+def test_a_mended_chain_that_the_server_refuses_is_put_back(host, what):
+    leaf = aged(host)
+    before = tree(host.store.path)
+    host.web.broken[what] = lambda: "Older" in text(host, "fullchain.pem") or text(host, "chain.pem").count("END") > 1
+    code = {"web-test": "config_test_failed", "web-reload": "reload_failed"}[what]
+    error = fails(host, code, **AT_HAND)
+    assert error.details["rolled_back"] is True
+    assert tree(host.store.path) == before
+    assert host.served() == _x509.der(leaf)
+
+
+def test_a_mended_chain_that_the_server_does_not_send_is_put_back(host):
+    aged(host)
+    before = tree(host.store.path)
+    host.web.deaf = True
+    error = fails(host, "served_other_chain", **AT_HAND)
+    assert "127.0.0.1:443" in error.message and error.details["rolled_back"] is True
+    assert tree(host.store.path) == before
+
+
+@pytest.mark.parametrize("written", ["nothing", "chain.pem", "all"])
+@pytest.mark.parametrize("mend_chain", [True, False])
+def test_a_run_that_was_killed_while_mending_is_finished_by_the_next(host, written, mend_chain):
+    leaf = aged(host)
+    generation = host.store.certificate(NAME).live
+    with open(generation.file("chain-before.pem"), "w") as stream:
+        stream.write(pki.pem(INTER.certificate))
+    new = pki.pem(INTER.certificate, CROSS)
+    for name, content in (("chain.pem", new), ("fullchain.pem", pki.pem(leaf) + new)):
+        if written in (name, "all"):
+            with open(generation.file(name), "w") as stream:
+                stream.write(content)
+    row = only(host.run(mend_chain=mend_chain, **AT_HAND))
+    assert (row["reason_code"], row["changed"]) == ("chain_mended", True)
+    chain = [INTER.certificate, CROSS] if mend_chain or written != "nothing" else [INTER.certificate]
+    assert text(host, "fullchain.pem") == pki.pem(leaf, *chain)
+    assert text(host, "chain.pem") == pki.pem(*chain)
+    assert host.web.chains[NAME] == [pki.der(one) for one in chain]
+    assert host.web.commands[-1] == "web-reload"
+    assert only(host.run(mend_chain=mend_chain, **AT_HAND))["changed"] is False
+
+
+def test_a_chain_does_not_hold_up_a_renewal(host):
+    aged(host)
+    host.first(OTHER)
+    leaf = host.issue(host.request(OTHER), OTHER)
+    host.web.broken["web-test"] = lambda: text(host, "chain.pem").count("END") > 1
+    with pytest.raises(UpkiError) as caught:
+        host.run({"name": NAME, "server": "web"}, {"name": OTHER, "server": "web"}, **AT_HAND)
+    assert caught.value.details["done"] == [OTHER]
+    assert host.served(OTHER) == _x509.der(leaf)
+
+
+def test_copies_get_the_mended_chain_and_go_back_with_it(host, tmp_path):
+    leaf = aged(host)
+    path = tmp_path / "www.crt"
+    item = {"name": NAME, "server": "web", "links": [{"path": str(path), "what": "fullchain", "copy": True}]}
+    host.run(item)
+    old = path.read_text()
+    assert old == pki.pem(leaf, INTER.certificate)
+    host.web.deaf = True
+    fails(host, "served_other_chain", item, **AT_HAND)
+    assert path.read_text() == old
+    host.web.deaf = False
+    assert only(host.run(item, **AT_HAND))["reason_code"] == "chain_mended"
+    assert path.read_text() == pki.pem(leaf, INTER.certificate, CROSS)
+    assert only(host.run(item, **AT_HAND))["changed"] is False
+
+
+def test_a_chain_is_mended_while_a_request_waits(host):
+    aged(host)
+    waiting = host.request()
+    row = only(host.run(**AT_HAND))
+    assert (row["state"], row["reason_code"]) == ("renewing", "chain_mended")
+    assert host.store.certificate(NAME).pending == waiting

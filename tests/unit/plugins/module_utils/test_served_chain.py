@@ -1,74 +1,126 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a live certificate's chain is no longer the best one."""
+"""When a live certificate's chain has grown old, and which one takes its place."""
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _served_chain, _validity
-from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils import _catalogue, _served_chain, _x509
 from ansible_collections.campus.upki.tests.unit import pki
 
-NAME = "www.example.ac.jp"
-OLD_ROOT = pki.CA("Served Old Root")
+OLD_ROOT = pki.CA("Served Old Root", start=pki.NOW - pki.days(2000))
 ROOT = pki.CA("Served Root")
-CROSS = pki.CA("Served Root", OLD_ROOT, label="Served Root", end=pki.NOW + pki.days(5))
-INTER = pki.CA("Served Inter", ROOT)
-LEAF = INTER.issue(NAME, pki.key("leaf " + NAME).public_key())
-CHAIN = [INTER.certificate, CROSS.certificate]
+CROSS = pki.CA("Served Root", OLD_ROOT, label="Served Root", end=pki.NOW + pki.days(5)).certificate
+CA = pki.CA("Served Inter", ROOT)
+INTER = CA.certificate
+LEAF = CA.issue("www.example.ac.jp")
+OLD, NEW = OLD_ROOT.certificate, ROOT.certificate
+LATER = pki.NOW + pki.days(6)  # the cross certificate has ended
 
 
-def messages(chain, rivals=(), now=pki.NOW):
-    found = _served_chain.notices(LEAF, chain, list(rivals), now)
-    assert {notice["code"] for notice in found} <= {"chain_outdated"}
-    return [notice["message"] for notice in found]
+def judge(chain, pool=(), roots=(OLD, NEW), now=pki.NOW):
+    return _served_chain.judge(LEAF, chain, list(pool), list(roots), now)
 
 
-@pytest.mark.parametrize("rivals", [[], [CHAIN], [CHAIN, CHAIN]])
-def test_a_chain_that_holds_is_no_news(rivals):
-    assert messages(CHAIN, rivals) == []
+@pytest.mark.parametrize(
+    "chain, pool, roots, now",
+    [
+        ([INTER, CROSS], [], [OLD, NEW], pki.NOW),
+        ([INTER], [CROSS], [OLD, NEW], pki.NOW),  # it leads to a trusted root; that another one is older is no fault
+        ([INTER, CROSS], [], [NEW], pki.NOW),  # more than is needed, and each step holds
+        ([INTER, NEW], [CROSS], [NEW], pki.NOW),  # a root at the end is needless and harmless
+        ([INTER], [CROSS], [NEW], LATER),
+        ([INTER], [CROSS], [], pki.NOW),  # of an unknown CA nobody can tell
+        ([], [], [], pki.NOW),
+    ],
+    ids=["best", "another", "longer", "with root", "short and right", "unknown CA", "unknown CA, empty"],
+)
+def test_a_chain_that_serves_stays(chain, pool, roots, now):
+    assert judge(chain, pool, roots, now) == _served_chain.GOOD
 
 
-def test_an_expired_cross_certificate_is_named_with_its_date_and_the_way_out():
-    (message,) = messages(CHAIN, now=pki.NOW + pki.days(6))
-    assert "'Served Root' ({0:%Y-%m-%d})".format(pki.NOW + pki.days(5)) in message
-    assert "renew_before: " in message
+def test_an_expired_cross_certificate_is_left_out_of_the_new_chain():
+    found = judge([INTER, CROSS], now=LATER)
+    assert "expired: 'Served Root' ({0:%Y-%m-%d})".format(pki.NOW + pki.days(5)) in found.fault
+    assert found.chain == [INTER]
+    assert "Now it is 'Served Inter' (until " in _served_chain.told(found)
 
 
-def test_the_way_out_is_a_renew_before_that_makes_the_certificate_due():
-    now = pki.NOW + pki.days(6)
-    (message,) = messages(CHAIN, now=now)
-    renew_before = message.split("renew_before: ")[1].rstrip(".")
-    assert _validity.renew_at(begin(), end(), renew_before) <= now
+@pytest.mark.parametrize(
+    "chain, pool, words",
+    [
+        ([], [INTER, CROSS], "does not lead to a root that is trusted. The live chain is empty."),
+        ([pki.CA("Served Inter of before", ROOT).certificate], [INTER, CROSS], "another name than the issuer"),
+        ([pki.CA("Served Inter", ROOT, label="other").certificate], [INTER, CROSS], "another key"),
+        ([CROSS, INTER], [], "'Served Root' does not vouch for 'www.example.ac.jp'"),
+        ([INTER, pki.CA("Served stranger").certificate], [INTER, CROSS], "does not vouch for 'Served Inter'"),
+        (
+            [pki.CA("Served Inter", ROOT, label="Served Inter", usages=[pki.CLIENT]).certificate],
+            [INTER, CROSS],
+            "lacks",
+        ),
+    ],
+    ids=["empty", "generation", "key", "order", "stranger", "purpose"],
+)
+def test_a_chain_that_is_wrong_gets_the_right_one(chain, pool, words):
+    found = judge(chain, pool)
+    assert words in found.fault
+    assert found.chain == [INTER, CROSS]
 
 
-def begin():
-    return _served_chain._x509.not_before(LEAF)
+def test_a_chain_that_is_too_short_gets_what_lacks():
+    found = judge([INTER], [CROSS], [OLD])
+    assert "does not lead to a root" in found.fault
+    assert found.chain == [INTER, CROSS]
 
 
-def end():
-    return _served_chain._x509.not_after(LEAF)
+def test_where_nothing_better_is_at_hand_the_fault_and_what_is_needed_are_told():
+    found = judge([CROSS, INTER], roots=[])
+    assert found.fault and found.chain is None
+    message = _served_chain.notice(found, "It was left.")["message"]
+    assert message.startswith(found.fault) and "It was left." in message and found.fix in message
 
 
-def test_another_chain_from_the_folders_is_told_beside_the_live_one():
-    (message,) = messages([INTER.certificate], [CHAIN])
-    assert message.startswith("The live chain is 'Served Inter' (until ")
-    assert "today it would be 'Served Inter'" in message
-    assert "'Served Root' (until {0:%Y-%m-%d})".format(pki.NOW + pki.days(5)) in message
+# --- the real certificates -----------------------------------------------------------------------------------
 
 
-def test_an_empty_chain_is_called_so():
-    (message,) = messages([], [CHAIN])
-    assert "The live chain is empty" in message
+@pytest.fixture(scope="module")
+def real(shared):
+    """(leaf of G8, its intermediate, the cross certificate), and G7's intermediate."""
+    found = {}
+    for path in (shared / "certs" / "ca").iterdir():
+        (certificate,) = _x509.certificates_from_pem(path.read_text(encoding="ascii"))
+        row = _catalogue.pinned(_x509.sha256(certificate))
+        if row["key"].startswith("rsa"):
+            found[row["role"] + row["generation"]] = certificate
+    (path,) = (shared / "certs" / "leaf").glob("*-g8-rsa.pem")
+    (leaf,) = _x509.certificates_from_pem(path.read_text(encoding="ascii"))
+    return leaf, found["intermediateG8"], found["cross"], found["intermediateG7"]
 
 
-def test_what_the_catalogue_knows_of_a_cross_certificate_counts(monkeypatch):
-    def build(leaf, candidates, roots, now):
-        assert (leaf, candidates, roots, now) == (LEAF, [INTER.certificate], [], pki.NOW)
-        raise UpkiError("cross_missing", "The cross certificate of 'X' is missing.", "Put it there.")
-
-    monkeypatch.setattr(_served_chain._chain, "build", build)
-    (message,) = messages([INTER.certificate])
-    assert message.startswith("The cross certificate of 'X' is missing. (The live chain is 'Served Inter'")
+MARCH = pki.NOW.replace(month=3)
 
 
-def test_an_unknown_ca_is_no_news():
-    assert messages([INTER.certificate]) == []
+def test_a_missing_cross_certificate_is_named_and_put_there_without_any_root_given(real):
+    leaf, inter, cross, _g7 = real
+    found = _served_chain.judge(leaf, [inter], [cross], [], MARCH)
+    assert found.fault.startswith("The cross certificate of 'SECOM TLS RSA Root CA 2024' is missing")
+    assert found.chain == [inter, cross]
+    missing = _served_chain.judge(leaf, [inter], [], [], MARCH)
+    assert missing.chain is None and "tlsrsarootca2024cross-pem.cer" in missing.fix
+
+
+def test_the_generation_before_is_replaced(real):
+    leaf, inter, cross, before = real
+    assert _served_chain.judge(leaf, [before], [cross, inter], [], MARCH).chain == [inter, cross]
+    assert "nii-odca4g8rsa-pem.cer" in _served_chain.judge(leaf, [before], [], [], MARCH).fix
+
+
+def test_leaf_alone_is_known_to_be_too_little_for_a_known_ca(real):
+    leaf, inter, cross, _g7 = real
+    assert _served_chain.judge(leaf, [], [inter, cross], [], MARCH).chain == [inter, cross]
+    alone = _served_chain.judge(leaf, [], [], [], MARCH)
+    assert alone.fault and "nii-odca4g8rsa-pem.cer" in alone.fix
+
+
+def test_the_right_one_stays(real):
+    leaf, inter, cross, before = real
+    assert _served_chain.judge(leaf, [inter, cross], [before], [], MARCH) == _served_chain.GOOD

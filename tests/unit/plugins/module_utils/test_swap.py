@@ -4,6 +4,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _probe, _swap
@@ -11,7 +12,16 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.tests.unit import pki
 
 CA = pki.CA("Swap CA")
-ITEM = _swap.Item("www.example.ac.jp", None, None, b"new", ("127.0.0.1", 443), "", [])
+PLACE = _swap.Place("127.0.0.1", 443, "")
+SIX = _swap.Place("::1", 8443, "")
+NAME = "www.example.ac.jp"
+
+
+class Slot(object):
+    path = "/etc/upki/www.example.ac.jp"
+
+
+ITEM = _swap.Item(NAME, Slot(), None, b"new", [PLACE], [])
 
 
 def test_a_good_command_says_what_it_said():
@@ -63,7 +73,7 @@ def test_long_output_is_cut_at_its_beginning():
 
 def answers(monkeypatch, *seen):
     rows = list(seen)
-    monkeypatch.setattr(_swap, "see", lambda item: rows.pop(0) if len(rows) > 1 else rows[0])
+    monkeypatch.setattr(_swap, "see", lambda name, place: rows.pop(0) if len(rows) > 1 else rows[0])
     return rows
 
 
@@ -73,18 +83,17 @@ def leaf(data):
 
 def test_an_old_worker_may_answer_for_a_while(monkeypatch):
     answers(monkeypatch, leaf(b"old"), leaf(b"new"), leaf(b"old"), leaf(b"new"), leaf(b"new"), leaf(b"new"))
-    assert _swap.await_leaf(ITEM, b"new", 5, 0).leaf == b"new"
+    assert _swap.await_leaf(NAME, PLACE, b"new", time.monotonic() + 5, 0).leaf == b"new"
 
 
 def test_the_wait_is_bounded(monkeypatch):
     answers(monkeypatch, leaf(b"old"))
-    assert _swap.await_leaf(ITEM, b"new", 0, 0).leaf == b"old"
+    assert _swap.await_leaf(NAME, PLACE, b"new", time.monotonic(), 0).leaf == b"old"
 
 
 @pytest.mark.parametrize(
     "seen, words",
     [
-        (None, "nothing looked at"),
         (_probe.Seen(None, "refused", "x"), "nothing listens"),
         (_probe.Seen(None, "timeout", "x"), "no answer in time"),
         (_probe.Seen(None, "tls", "wrong version"), "wrong version"),
@@ -98,14 +107,63 @@ def test_what_was_seen_in_words(seen, words):
 
 @pytest.mark.parametrize("problem, code", [("refused", "port_closed"), ("tls", "no_handshake")])
 def test_a_port_without_the_leaf_has_its_own_error(monkeypatch, problem, code):
-    class Slot(object):
-        path = "/etc/upki/www.example.ac.jp"
-
     answers(monkeypatch, _probe.Seen(None, problem, "alert"))
     with pytest.raises(UpkiError) as caught:
-        _swap.look([ITEM._replace(slot=Slot())], 0)
+        _swap.look([ITEM], 0)
     assert caught.value.code == code
     assert "127.0.0.1:443" in caught.value.message
+
+
+def test_every_place_is_looked_at_and_all_that_are_wrong_are_named(monkeypatch):
+    looked = []
+
+    def see(name, place):
+        looked.append(place.port)
+        return leaf(b"new") if place.port == 443 else _probe.Seen(None, {8443: "refused", 993: "tls"}[place.port], "x")
+
+    monkeypatch.setattr(_swap, "see", see)
+    item = ITEM._replace(places=[PLACE, SIX, _swap.Place("127.0.0.1", 993, "")])
+    with pytest.raises(UpkiError) as caught:
+        _swap.look([item], 0)
+    assert caught.value.code == "port_closed"
+    assert "[::1]:8443" in caught.value.message and "127.0.0.1:993" in caught.value.message
+    assert "127.0.0.1:443" not in caught.value.message
+    assert looked == [443] * _swap.CONFIRMATIONS + [8443, 993]
+    looked[:] = []
+    _swap.look([item._replace(places=[PLACE])], 0)
+
+
+def test_all_places_together_have_the_bound_of_one(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(_swap.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(_swap.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    answers(monkeypatch, leaf(b"old"))
+    with pytest.raises(UpkiError):
+        _swap.look([ITEM._replace(places=[PLACE, SIX])], 15)
+    assert 115 <= clock[0] < 116
+
+
+@pytest.mark.parametrize(
+    "sent, good",
+    [
+        ([b"new", b"inter"], True),
+        ([b"new", b"inter", b"root"], True),
+        ([b"new", b"old inter"], False),
+        ([b"new"], False),
+        (None, True),  # neither this Python nor openssl can tell
+    ],
+)
+def test_a_chain_counts_where_it_can_be_seen(monkeypatch, sent, good):
+    answers(monkeypatch, _probe.Seen(b"new", "", "", [b"new", b"inter"]), _probe.Seen(b"new", "", ""))
+    monkeypatch.setattr(_swap._probe, "sent_chain", lambda seen, *_where: sent)
+    item = ITEM._replace(chain=[b"inter"])
+    if good:
+        _swap.look([item], 0)
+        return
+    with pytest.raises(UpkiError) as caught:
+        _swap.look([item], 0)
+    assert caught.value.code == "served_other_chain"
+    assert "upki_mend_chain" in caught.value.fix
 
 
 def test_a_hang_up_does_not_end_the_swap_and_is_not_inherited():
