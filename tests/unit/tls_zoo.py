@@ -116,6 +116,43 @@ def silent(stop):
     return listening(serve)
 
 
+# --- TLS 1.2 by hand, as far as it is plain ------------------------------------------------------------------
+
+SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 2, 11, 14
+RECORD = 16384  # the most that one record carries
+
+
+def _handshake(kind, body):
+    return bytes([kind]) + len(body).to_bytes(3, "big") + body
+
+
+def certificate_message(ders):
+    """A Certificate message as TLS 1.2 sends it, in the clear."""
+    rows = b"".join(len(one).to_bytes(3, "big") + one for one in ders)
+    return _handshake(CERTIFICATE, len(rows).to_bytes(3, "big") + rows)
+
+
+def hand_made(message):
+    """A server that speaks TLS 1.2 by hand: ServerHello, then this message in as many records as it takes.
+
+    It has no key, so that a handshake never comes to its end. (RFC 5246, 6.2.1 and 7.4.)
+    """
+    secure_renegotiation = b"\x00\x05" + b"\xff\x01\x00\x01\x00"  # which OpenSSL 3 demands (RFC 5746)
+    hello = b"\x03\x03" + b"\x5a" * 32 + b"\x00" + b"\xc0\x2b" + b"\x00"  # ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+    hello += secure_renegotiation
+    flight = _handshake(SERVER_HELLO, hello) + message
+
+    def serve(connection):
+        connection.recv(RECORD)
+        for start in range(0, len(flight), RECORD):
+            piece = flight[start : start + RECORD]
+            connection.sendall(b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(RECORD)
+
+    return listening(serve)
+
+
 def refusing_port():
     """A port of loopback where nothing listens."""
     with socket.socket() as taken:

@@ -4,9 +4,12 @@
 
 import contextlib
 import errno
+import json
+import os
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -236,8 +239,8 @@ def test_a_server_that_stops_midway(trust):
 
 
 @pytest.mark.parametrize("length", [20 * 1024 * 1024, 0xFFFFFF])
-def test_a_giant_handshake_message_is_refused_early(trust, length):
-    """A ServerHello whose header announces megabytes."""
+def test_a_giant_server_hello_is_refused_early(trust, length):
+    """Its header announces megabytes."""
 
     def serve(connection):
         connection.recv(4096)
@@ -246,6 +249,81 @@ def test_a_giant_handshake_message_is_refused_early(trust, length):
 
     with tls_zoo.listening(serve) as port:
         assert bounded(port, trust, 2) in ("handshake_failed", "connection_closed")
+
+
+MEGABYTE = 1024 * 1024
+
+
+def filler(size):
+    """Whole certificates, many times one, that fill a Certificate message up to a size."""
+    der = pki.der(SUB.certificate)
+    return [der] * (size // (len(der) + 3))
+
+
+def test_a_certificate_message_within_openssl_s_limit_is_read():
+    """So that the next tests show a limit, and not a fault of the hand-made server."""
+    with tls_zoo.hand_made(tls_zoo.certificate_message([pki.der(LEAF)] + filler(60 * 1024))) as port:
+        seen = {"host": "127.0.0.1", "port": port, "server_name": NAME, "chain": []}
+        _tls.attempt(seen, _tls.new_context(), 5)
+    assert seen["error"]["code"] == "connection_closed"
+
+
+WATCHED = """
+import json, resource, sys, time
+from ansible_collections.campus.upki.plugins.module_utils import _tls
+port, roots = int(sys.argv[1]), sys.argv[2]
+trust = _tls.Trust(roots)
+before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.time()
+seen = _tls.probe({"host": "127.0.0.1", "port": port, "server_name": "www.example.ac.jp"}, trust, 10)
+seconds, peak = time.time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([seen["error"], len(seen["chain"]), seconds, (peak - before) / 1024.0]))
+"""
+
+
+def watched(port, roots):
+    """(error, certificates seen, seconds, MiB that the peak of memory grew by) of a look from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(port), roots],
+        stdout=subprocess.PIPE,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout.decode("ascii"))
+
+
+@pytest.mark.parametrize("version", ["TLS 1.2 by hand", "TLS 1.2", "TLS 1.3"])
+def test_a_certificate_message_of_ten_megabytes(trust, version):
+    """Whole certificates up to 10 MiB. OpenSSL gives up at its header; neither time nor memory follow its size."""
+    if version == "TLS 1.2 by hand":
+        server = tls_zoo.hand_made(tls_zoo.certificate_message([pki.der(LEAF)] + filler(10 * MEGABYTE)))
+    else:
+        names = ["n{0}.example.ac.jp".format(number) for number in range(5000)]
+        large = SUB.issue("large.example.ac.jp", names=names)
+        count = 10 * MEGABYTE // len(pki.der(large)) + 1
+        wanted = getattr(getattr(ssl, "TLSVersion", None), version.replace(" ", "v").replace(".", "_"), None)
+        if wanted is None:
+            pytest.skip("this Python cannot choose the version")
+
+        def configure(context):
+            context.minimum_version = context.maximum_version = wanted
+
+        server = tls_zoo.tls([LEAF] + [large] * count, KEY, configure)
+    with server as port:
+        error, count, seconds, growth = watched(port, trust.path)
+    assert error["code"] == "handshake_failed" and "excessive message size" in error["text"]
+    assert count == 0 and seconds < 5
+    assert growth < 4, "{0:.1f} MiB".format(growth)
+
+
+@pytest.mark.skipif(not WHOLE, reason="neither this Python nor openssl shows the chain")
+def test_the_largest_chain_that_openssl_reads_is_read(trust):
+    """Some 90 kB of certificates are a chain like any other, however foolish."""
+    others = [pki.CA("Other {0}".format(number), issuer=ROOT).certificate for number in range(150)]
+    with tls_zoo.tls([LEAF, SUB.certificate] + others, KEY) as port:
+        error, count, seconds, growth = watched(port, trust.path)
+    assert error is None and count == 152 and seconds < 5
+    assert growth < 8, "{0:.1f} MiB".format(growth)
 
 
 # --- explaining ----------------------------------------------------------------------------------------------
