@@ -535,10 +535,11 @@ def _reads(plan, place, seen):
         served = [_x509.certificate_from_der(one) for one in sent[1:]]
     except UpkiError:
         return False
-    served, stored = (
-        [one for one in chain if not _x509.is_self_signed(one)] for chain in (served, plan.candidate.chain)
-    )
-    return served == stored
+    return _without_roots(served) == _without_roots(plan.candidate.chain)
+
+
+def _without_roots(chain):
+    return [one for one in chain if not _x509.is_self_signed(one)]
 
 
 def _swap_items(members):

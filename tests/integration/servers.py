@@ -84,6 +84,7 @@ class Issuer:
         found = _inbox.look([item["name"] for item in items], inbox, intermediates, roots, now())
         params = {"certificates": list(items), "store": self.store.path, "wait": 3, **options}
         params.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
+        params.update(authorities=found.authorities, anchors=found.anchors)
         return params
 
     def live(self, name: str = NAME) -> str:
@@ -148,6 +149,12 @@ class Server:
             assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.05)
 
+    def elsewhere(self, port: int) -> None:
+        """The name on one more port."""
+        listen = f"Listen 127.0.0.1:{port}\n" if self.kind == "apache" else ""
+        text = self.vhost(NAME).replace(f"127.0.0.1:{self.port}", f"127.0.0.1:{port}")
+        (self.path / "conf.d" / f"port-{port}.conf").write_text(listen + text)
+
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -159,9 +166,9 @@ class Server:
                 self.process.wait(10)
         self.process = None
 
-    def served(self, name: str = NAME) -> int | None:
+    def served(self, name: str = NAME, port: int = 0) -> int | None:
         """Serial of the certificate that the port serves for this name."""
-        seen = _probe.look("127.0.0.1", self.port, name)
+        seen = _probe.look("127.0.0.1", port or self.port, name)
         return None if seen.leaf is None else int(_x509.certificate_from_der(seen.leaf).serial_number)
 
 

@@ -107,6 +107,87 @@ def test_the_chain_is_served_in_order(server: servers.Server) -> None:
     assert served[1:] == [server.issuer.inter.certificate]
 
 
+def sent_chain(server: servers.Server) -> list[Any]:
+    """What the server sends after its certificate."""
+    seen = _probe.look("127.0.0.1", server.port, NAME)
+    sent = _probe.sent_chain(seen, "127.0.0.1", server.port, NAME)
+    if sent is None:
+        pytest.skip("neither this Python nor openssl shows a chain")
+    return [_x509.certificate_from_der(one) for one in sent[1:]]
+
+
+def with_cross(issuer: servers.Issuer) -> tuple[Any, Any]:
+    """A cross certificate for the issuer's root comes up, and only the older root is trusted."""
+    older = pki.CA("Older Root", start=servers.now() - pki.days(400), end=servers.now() + pki.days(300))
+    ends = servers.now() + pki.days(200)
+    cross = pki.CA("Lab Root", older, label="Lab Root", start=servers.now() - pki.days(9), end=ends).certificate
+    (issuer.path / "roots" / "ca.cer").write_text(pki.pem(older.certificate))
+    (issuer.path / "intermediates" / "cross.cer").write_text(pki.pem(cross))
+    return issuer.inter.certificate, cross
+
+
+def test_a_chain_that_lacks_its_cross_certificate_is_mended_once(server: servers.Server) -> None:
+    inter, cross = with_cross(server.issuer)
+    live, served = server.issuer.live(), server.served()
+    rehearsed = install(server, check_mode=True)
+    assert sent_chain(server) == [inter]
+    result = install(server)
+    assert rehearsed["certificates"] == result["certificates"]
+    assert result["certificates"][0]["reason_code"] == "chain_mended"
+    assert sent_chain(server) == [inter, cross]
+    assert (server.issuer.live(), server.served()) == (live, served)
+    again = install(server)
+    assert (again["changed"], again["warnings"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    "row, code",
+    [({"reload": ["false"]}, "reload_failed"), ({"reload": ["true"]}, "served_other_chain")],
+    ids=["reload fails", "reload does nothing"],
+)
+def test_a_mended_chain_that_the_server_does_not_take_is_put_back(
+    server: servers.Server, row: dict[str, Any], code: str
+) -> None:
+    inter, cross = with_cross(server.issuer)
+    with pytest.raises(UpkiError) as caught:
+        install(server, **row)
+    assert (caught.value.code, caught.value.details["rolled_back"]) == (code, True)
+    full = pathlib.Path(server.issuer.store.path, NAME, "live", "fullchain.pem").read_text()
+    assert _x509.certificates_from_pem(full)[1:] == [inter] == sent_chain(server)
+    install(server)
+    assert sent_chain(server) == [inter, cross]
+
+
+def test_a_run_killed_in_the_reload_of_a_mended_chain_is_made_up_for(server: servers.Server) -> None:
+    inter, cross = with_cross(server.issuer)
+    process = on_the_host(server, reload=["/bin/sh", "-c", "kill -9 $PPID"])
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    assert sent_chain(server) == [inter]
+    assert install(server)["certificates"][0]["reason_code"] == "chain_mended"
+    assert sent_chain(server) == [inter, cross]
+    assert install(server)["changed"] is False
+
+
+def test_all_places_of_a_certificate_are_looked_at(idle: servers.Server) -> None:
+    issuer, more = idle.issuer, servers.free_port()
+    first = issuer.issue(issuer.request())
+    issuer.install({"name": NAME})
+    idle.elsewhere(more)
+    idle.serve(NAME)
+    leaf = issuer.issue(issuer.request())
+    here, there, nowhere = (f"127.0.0.1:{port}" for port in (idle.port, more, servers.free_port()))
+    error = refused("port_closed", idle, idle.item(endpoint=[here, there, nowhere]))
+    assert nowhere in error.message and here not in error.message and there not in error.message
+    item = idle.item(endpoint=[here, there])
+    error = refused("served_other", idle, item, reload=["true"])
+    assert here in error.message and there in error.message
+    assert [idle.served(port=port) for port in (idle.port, more)] == [first.serial_number] * 2
+    install(idle, item)
+    assert [idle.served(port=port) for port in (idle.port, more)] == [leaf.serial_number] * 2
+    assert install(idle, item)["changed"] is False
+
+
 def test_two_certificates_of_one_server_take_one_reload(server: servers.Server, tmp_path: pathlib.Path) -> None:
     other = "mail.example.ac.jp"
     issuer = server.issuer
