@@ -198,7 +198,9 @@ def _old_chain(item, place):
         "served_other_chain",
         "After the reload {0} (SNI {1}) serves the certificate without its new chain.".format(where(place), item.name),
         "Look which file the server's configuration names for its chain; it should be {0}. To leave chains as they "
-        "are, set 'mend_chain' (upki_mend_chain) to false.".format(os.path.join(item.slot.path, "live", "fullchain.pem")),
+        "are, set 'mend_chain' (upki_mend_chain) to false.".format(
+            os.path.join(item.slot.path, "live", "fullchain.pem")
+        ),
     )
 
 

@@ -325,8 +325,8 @@ certificates:
       description:
         - What to know about the certificate and its chain, with C(code) and C(message).
         - The codes are V(unknown_ca), V(old_generation), V(downloaded), V(no_client_auth) and V(chain_outdated).
-        - V(chain_outdated), which is a warning as well, says that the chain of the live certificate has expired, is wrong
-          or lacks something, why it was not mended, and what to do.
+        - V(chain_outdated), which is a warning as well, says that the chain of the live certificate has expired, is
+          wrong or lacks something, why it was not mended, and what to do.
       type: list
       elements: dict
 ignored:
