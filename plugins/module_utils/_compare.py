@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What only the results of several endpoints together show."""
 
-from ansible_collections.campus.upki.plugins.module_utils import _judge
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 SHOWN = 5  # other endpoints named in a sentence
 
@@ -48,7 +48,7 @@ def _places(others):
 
 def place(result):
     """Where a result comes from, with the address where a name has several."""
-    text = _judge.where(result)
+    text = where(result)
     address = result.get("address")
     return text if address in (None, result["host"]) else "{0} [{1}]".format(text, address)
 

@@ -15,6 +15,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
 )
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 from ansible_collections.campus.upki.plugins.module_utils._match import address, covers, covers_any
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 DAY = datetime.timedelta(days=1)
 SECOND = datetime.timedelta(seconds=1)
@@ -88,14 +89,6 @@ def _load(der):
 
 
 # --- the connection ----------------------------------------------------------------------------------------
-
-
-def where(seen):
-    """How messages call an endpoint or a file."""
-    if seen.get("file"):
-        return seen["file"]
-    host = "[{0}]".format(seen["host"]) if ":" in seen["host"] else seen["host"]
-    return "{0}:{1}".format(host, seen["port"])
 
 
 def _connection(seen):

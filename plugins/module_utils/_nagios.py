@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The results of verify as a check of Nagios, Icinga and their kin: a line, performance data, an exit code."""
 
-from ansible_collections.campus.upki.plugins.module_utils import _judge
 from ansible_collections.campus.upki.plugins.module_utils._findings import count
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 # Exit codes and words. Source: Monitoring Plugins, development guidelines.
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -27,7 +27,7 @@ def text(results):
         lines[0] += " | " + days
     for result in results:
         for row in result["findings"]:
-            words = (_judge.where(result), row["severity"], row["code"], row["message"], row["fix"])
+            words = (where(result), row["severity"], row["code"], row["message"], row["fix"])
             lines.append(_plain("{0}: {1} {2}: {3} {4}".format(*words)))
     return "\n".join(lines) + "\n"
 
@@ -40,15 +40,15 @@ def _headline(results):
         if rows:
             result, row = rows[0]
             more = " (and {0} more)".format(len(rows) - 1) if len(rows) > 1 else ""
-            return "{0}: {1} {2}{3}".format(_judge.where(result), row["code"], row["message"], more)
+            return "{0}: {1} {2}{3}".format(where(result), row["code"], row["message"], more)
     first = min(results, key=lambda result: result["days_left"])
     return "{0} endpoint{1} well, the first certificate to end is that of {2} in {3} days".format(
-        len(results), "" if len(results) == 1 else "s", _judge.where(first), first["days_left"]
+        len(results), "" if len(results) == 1 else "s", where(first), first["days_left"]
     )
 
 
 def _days(result):
-    name = _judge.where(result)
+    name = where(result)
     if result["server_name"] not in (None, result["host"]):
         name += " " + result["server_name"]
     return "'{0}'={1}".format(_plain(name).replace("'", "").replace("=", "_"), result["days_left"])

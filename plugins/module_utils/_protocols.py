@@ -7,7 +7,8 @@ import warnings
 
 from ansible_collections.campus.upki.plugins.module_utils import _tls
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
-from ansible_collections.campus.upki.plugins.module_utils._judge import OLD_VERSIONS, where
+from ansible_collections.campus.upki.plugins.module_utils._judge import OLD_VERSIONS
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 # As Python names them; SSL 3.0 is built into no OpenSSL that is in use.
 VERSIONS = (("TLSv1", "TLSv1"), ("TLSv1.1", "TLSv1_1"), ("TLSv1.2", "TLSv1_2"), ("TLSv1.3", "TLSv1_3"))

@@ -10,10 +10,11 @@ import os
 import re
 from xml.sax.saxutils import escape, quoteattr
 
-from ansible_collections.campus.upki.plugins.module_utils import _atomic, _judge
+from ansible_collections.campus.upki.plugins.module_utils import _atomic
 from ansible_collections.campus.upki.plugins.module_utils._cards import STAMP
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 # What XML 1.0 cannot carry even as a reference.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,7 +77,7 @@ def as_junit(results):
 
 
 def _case(result):
-    name = "{0} {1}".format(_judge.where(result), result["server_name"] or "").strip()
+    name = "{0} {1}".format(where(result), result["server_name"] or "").strip()
     lines = ["  <testcase classname={0} name={1}>".format(_attribute("campus.upki.verify"), _attribute(name))]
     errors = [row for row in result["findings"] if row["severity"] == "error"]
     others = [row for row in result["findings"] if row["severity"] != "error"]
@@ -131,7 +132,7 @@ def as_prometheus(results):
 
 
 def _samples(result):
-    labels = _labels(target=_judge.where(result), server_name=result["server_name"] or "")
+    labels = _labels(target=where(result), server_name=result["server_name"] or "")
     leaf = result["certificate"]
     if leaf:
         yield "x509_cert_not_after", labels, _seconds(leaf["not_after"])

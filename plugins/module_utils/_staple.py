@@ -11,7 +11,7 @@ import subprocess
 
 from ansible_collections.campus.upki.plugins.module_utils import _cards, _revocation, _s_client, _x509
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
-from ansible_collections.campus.upki.plugins.module_utils._judge import where
+from ansible_collections.campus.upki.plugins.module_utils._where import where
 
 MESSAGE = re.compile(
     r"^<<< [^\n]*Handshake[^\n]*, (Certificate|CertificateStatus)\n((?: {4}[0-9a-f ]+\n)+)", re.MULTILINE

@@ -14,6 +14,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _lifecycle,
     _match,
     _probe,
+    _progress,
     _protocols,
     _revocation,
     _staple,
@@ -24,6 +25,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import SEVERITIES, count
+from ansible_collections.campus.upki.plugins.module_utils._where import place
 
 HOST = re.compile(r"^[A-Za-z0-9_.-]{1,253}$")
 ZONE = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")  # of an IPv6 address: fe80::1%eth0
@@ -249,8 +251,9 @@ class Extras(object):
     opener: see _revocation.Network, needed for revocation. dns: arguments of _dns.check, None for no questions.
     """
 
-    def __init__(self, revocation="none", opener=None, dns=None, protocols=False, retries=0):
+    def __init__(self, revocation="none", opener=None, dns=None, protocols=False, retries=0, progress_file=None):
         self.revocation, self.opener, self.dns, self.retries = revocation, opener, dns, retries
+        self.progress_file = progress_file
         self.contexts = _protocols.Contexts() if protocols else None
 
 
@@ -258,6 +261,7 @@ def run(endpoints, trust, around, timeout, parallel, extras=None):
     """The results of all endpoints, in their order."""
     extras = extras or Extras()
     network = _revocation.Network(timeout, extras.opener)
+    progress = _progress.Progress(extras.progress_file, len(endpoints))
 
     def look(endpoint):
         seen = _tls.patient(endpoint, trust, timeout, extras.retries)
@@ -265,6 +269,7 @@ def run(endpoints, trust, around, timeout, parallel, extras=None):
         result["protocols"] = {}
         if result["certificate"]:
             _look_closer(seen, result, around, timeout, network, extras)
+        progress.step()
         return result
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(endpoints) or 1))) as pool:
@@ -304,12 +309,6 @@ def add(result, findings):
 def all_findings(results):
     """The findings of all results in one list."""
     return [row for result in results for row in result["findings"]]
-
-
-def place(result):
-    """How the summary calls an endpoint: address and, where it differs, the name that was asked for."""
-    text = _judge.where(result)
-    return text if result["server_name"] in (None, result["host"]) else "{0} ({1})".format(result["server_name"], text)
 
 
 def summary(results, steps=()):

@@ -219,6 +219,20 @@ options:
         description: The file; its folder must exist.
         type: path
         required: true
+  progress_file:
+    description:
+      - File in which the module writes, twice a second at most, how many of the endpoints were looked at.
+      - Where the module runs on the controller, it is made without asking, and removed. Then a run that takes long
+        shows a line every ten seconds, on standard error. Where it runs on another machine, the line only says how
+        long it has taken.
+    type: path
+  table:
+    description:
+      - Whether the controller prints a table of all endpoints, in colour where Ansible prints its own lines in colour.
+        Results, RV(summary) and O(reports) have no colour.
+      - Nothing is printed for callback plugins whose output is JSON.
+    type: bool
+    default: false
   query:
     description:
       - JMESPath expression over the whole result, put as RV(query_result) beside it.
@@ -515,6 +529,8 @@ ARGUMENTS = {
     "parallel": {"type": "int", "default": 32},
     "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
     "reports": {"type": "list", "elements": "dict", "options": REPORT, "default": []},
+    "progress_file": {"type": "path"},
+    "table": {"type": "bool", "default": False},
     "query": {"type": "str"},
 }
 
@@ -561,7 +577,8 @@ def look(params, now):
     if params["dns"]:
         resolver = _dns.Resolver(params["timeout"], params["dns_server"])
         dns = {"resolver": resolver, "issuer": params["caa_issuer"]}
-    extras = _verify.Extras(params["revocation"], open_url, dns, params["protocols"], params["retries"])
+    more = (params["protocols"], params["retries"], params["progress_file"])
+    extras = _verify.Extras(params["revocation"], open_url, dns, *more)
     results = _verify.run(endpoints, trust, around, params["timeout"], params["parallel"], extras)
     return _compare.with_store(results + _files.run(params["files"] or [], around), params["expected"])
 

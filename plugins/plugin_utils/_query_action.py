@@ -23,9 +23,16 @@ class QueryAction(ActionBase):
         try:
             if query is not None:
                 _query.compiled(query)
-            result.update(self._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars))
+            result.update(self.execute(arguments, task_vars))
             if query is not None and not result.get("unreachable"):
                 result["query_result"] = _query.evaluate(result, query)
         except UpkiError as error:
             result.update(error.result(), failed=True)
+        return result
+
+    def execute(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The module's own result."""
+        result: dict[str, Any] = self._execute_module(
+            module_name=self.module, module_args=arguments, task_vars=task_vars
+        )
         return result

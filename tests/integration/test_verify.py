@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -35,7 +38,7 @@ def put_live(issuer: Issuer) -> tuple[list[Any], Any]:
     return [leaf, issuer.inter.certificate], key
 
 
-def verify(issuer: Issuer, port: int, *options: str, **variables: object) -> tuple[int, str]:
+def inventory_of(issuer: Issuer, port: int, hosts: tuple[str, ...] = ("web1",), **variables: object) -> str:
     inventory = issuer.path / "inventory.json"
     settings = {
         "ansible_connection": "local",
@@ -46,9 +49,14 @@ def verify(issuer: Issuer, port: int, *options: str, **variables: object) -> tup
         "upki_roots": [str(issuer.path / "roots")],
         **variables,
     }
-    inventory.write_text(json.dumps({"upki": {"hosts": {"web1": settings}}}), encoding="utf-8")
+    inventory.write_text(json.dumps({"upki": {"hosts": dict.fromkeys(hosts, settings)}}), encoding="utf-8")
+    return str(inventory)
+
+
+def verify(issuer: Issuer, port: int, *options: str, **variables: object) -> tuple[int, str]:
+    inventory = inventory_of(issuer, port, ("web1",), **variables)
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "campus.upki.verify", *options],
+        ["ansible-playbook", "-i", inventory, "campus.upki.verify", *options],
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -126,3 +134,117 @@ def test_after_adoption_the_manager_is_told_of_the_certificate_from_before(issue
         status, output = verify(issuer, port)
     assert status == 0, output
     assert "old certificate with serial 4711 (valid until 2099-01-01)" in " ".join(output.split())
+
+
+# --- the table and the progress of long runs -----------------------------------------------------------------
+
+COLOUR = "\x1b["
+
+
+def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
+    """What a command prints on a terminal of its own."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        arguments, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    pieces = []
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 65536):
+            pieces.append(piece)
+    os.close(ours)
+    process.wait(120)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def table_of(output: str) -> list[str]:
+    """The lines of the table, from its headings on."""
+    lines = output.replace("\r", "").split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith("  state  days  until"))
+    return lines[start : start + 2]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "setting", "coloured"),
+    [
+        (True, {}, True),
+        (True, {"ANSIBLE_NOCOLOR": "1"}, False),
+        (False, {}, False),
+        (False, {"ANSIBLE_FORCE_COLOR": "1"}, True),
+    ],
+    ids=["terminal", "terminal without colour", "file", "file with colour"],
+)
+def test_colour_is_for_terminals(issuer: Issuer, terminal: bool, setting: dict[str, str], coloured: bool) -> None:
+    chain, key = put_live(issuer)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment |= {name: value for name, value in os.environ.items() if name == "ANSIBLE_COLLECTIONS_PATH"}
+    environment |= {"TERM": "xterm-256color", "ANSIBLE_LOG_PATH": str(issuer.path / "log"), **setting}
+    report = issuer.path / "report.csv"
+    with tls_zoo.tls(chain, key) as port:
+        inventory = inventory_of(issuer, port, upki_verify_reports=[{"format": "csv", "path": str(report)}])
+        command = ["ansible-playbook", "-i", inventory, "campus.upki.verify"]
+        if terminal:
+            output = on_a_terminal(command, environment)
+        else:
+            output = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+            ).stdout
+    headings, row = table_of(output)
+    assert "well" in row and f"{NAME} (127.0.0.1:{port})" in row
+    assert (COLOUR in row) is coloured and COLOUR not in headings
+    assert COLOUR not in report.read_text() and COLOUR not in (issuer.path / "log").read_text()
+    assert "verify, web1:" in (issuer.path / "log").read_text()
+
+
+def test_a_json_callback_s_output_stays_json(issuer: Issuer) -> None:
+    chain, key = put_live(issuer)
+    callback = issuer.path / "callbacks"
+    callback.mkdir()
+    (callback / "somejson.py").write_text(
+        "DOCUMENTATION = 'name: somejson\\ntype: stdout\\nshort_description: x\\ndescription: x'\n"
+        "from ansible.plugins.callback import CallbackBase\n"
+        "class CallbackModule(CallbackBase):\n"
+        "    CALLBACK_TYPE, CALLBACK_NAME, CALLBACK_VERSION = 'stdout', 'somejson', 2.0\n"
+        "    def v2_playbook_on_stats(self, stats):\n"
+        "        self._display.display('{}')\n"
+    )
+    with tls_zoo.tls(chain, key) as port:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", inventory_of(issuer, port), "campus.upki.verify"],
+            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "somejson", "ANSIBLE_CALLBACK_PLUGINS": str(callback)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert json.loads(done.stdout) == {}
+
+
+def test_a_long_run_says_how_far_it_is(issuer: Issuer) -> None:
+    """Two hosts at the same time, each with an endpoint that is silent for longer than ten seconds."""
+    chain, key = put_live(issuer)
+    stop = threading.Event()
+    with tls_zoo.tls(chain, key) as port, tls_zoo.silent(stop, 20) as silent:
+        inventory = inventory_of(
+            issuer,
+            port,
+            ("web1", "web2"),
+            upki_verify_endpoints=[{"host": "127.0.0.1", "port": silent, "server_name": NAME}],
+            upki_verify_timeout=12,
+            upki_verify_fail_on="never",
+        )
+        done = subprocess.run(
+            ["ansible-playbook", "-i", inventory, "campus.upki.verify"],
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        stop.set()
+    lines = [line for line in done.stderr.splitlines() if line.startswith("verify, ")]
+    assert sorted(line.rpartition(" (")[0] for line in lines) == [
+        f"verify, {host}: 1 of 2 endpoints looked at" for host in ("web1", "web2")
+    ], done.stderr
+    assert "endpoints looked at (" not in done.stdout and done.stdout.count("  state  days  until") == 2

@@ -107,11 +107,11 @@ def hangs_up():
     return listening(serve)
 
 
-def silent(stop):
+def silent(stop, patience=PATIENCE):
     """A server that accepts and says nothing until the event is set."""
 
     def serve(connection):
-        stop.wait(PATIENCE)
+        stop.wait(patience)
 
     return listening(serve)
 

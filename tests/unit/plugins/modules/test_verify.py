@@ -100,6 +100,14 @@ def test_reports(tmp_path, ca_file, check, written):
     assert answer["changed"] is False and sorted(os.listdir(str(folder))) == written
 
 
+def test_progress_and_table_are_no_matter_of_the_result(tmp_path, ca_file):
+    path = tmp_path / "progress"
+    rows = [{"host": "127.0.0.1", "port": tls_zoo.refusing_port()}] * 3
+    answer = run(endpoints=rows, ca_file=ca_file, fail_on="never", progress_file=str(path), table=True)
+    assert path.read_text() == "3 of 3 endpoints looked at"
+    assert not {"table", "progress_file"} & set(answer)
+
+
 def test_files(tmp_path, ca_file):
     path = tmp_path / "fullchain.pem"
     path.write_text(pki.pem(LEAF, SUB.certificate), encoding="ascii")
