@@ -217,7 +217,12 @@ def _cancelled(facts, now):
     if target is None:
         return Decision("none", state, "nothing_pending", "No request is pending, so there is nothing to give up.")
     reason = "The request {0} is given up as asked; its key and record stay in the store.".format(target["generation"])
-    return Decision("cancel", state, "cancelled", reason, kind=target["kind"])
+    given_up = warning(
+        "given_up",
+        "The application of the request that was given up stays in its TSV file. Where that has not been mailed, take "
+        "the application out of it (or delete the file, if it holds no other); where it has, tell the IT centre.",
+    )
+    return Decision("cancel", state, "cancelled", reason, kind=target["kind"], warnings=[given_up])
 
 
 def _pending(wanted, facts, now):

@@ -122,6 +122,7 @@ def test_a_pending_request_of_unknown_age_still_waits():
 def test_cancelled_gives_a_pending_request_up():
     found = decide(wanted(state="cancelled"), live=old(), pending=request())
     assert (found.action, found.state, found.reason_code) == ("cancel", "live", "cancelled")
+    assert [row["code"] for row in found.warnings] == ["given_up"]  # its line is still in the outbox
 
 
 @pytest.mark.parametrize("live, state", [(None, "absent"), (old(), "live"), (old(age=200), "expired")])
