@@ -4,9 +4,15 @@
 
 A symlink never changes again: the flip of `live` moves it. A copy is written after the flip and before the server's
 test, and put back when the swap goes back. A hand-made file at such a path is kept beside it before it is replaced.
+
+The folder may belong to the service's own user, who can put something else at a path between two looks at it. So a file
+is opened once, never through a symlink, and what is known of it (content, owner, rights) is that of the open file. What
+is written comes by a rename, which replaces a symlink and does not follow it.
 """
 
+import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -80,19 +86,42 @@ def differs(row, slot, generation):
     """True when the path is not what it should be for this generation."""
     path = row["path"]
     if not row["copy"]:
-        return not os.path.islink(path) or os.readlink(path) != _target(row, slot)
-    if os.path.islink(path) or not os.path.isfile(path):
+        return _link_target(path) != _target(row, slot)
+    found = _read_file(path)
+    if found is None:
         return True
+    data, status = found
     mode, uid, gid = _rights(row)
-    found = os.stat(path)
-    if stat.S_IMODE(found.st_mode) != mode or uid not in (-1, found.st_uid) or gid not in (-1, found.st_gid):
+    if stat.S_IMODE(status.st_mode) != mode or uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
         return True
-    with _atomic.explained(path, "read"), open(path, "rb") as stream:
-        return stream.read() != _content(row, generation)
+    return data != _content(row, generation)
+
+
+def _link_target(path):
+    """Where the symlink at the path leads, or None where there is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _read_file(path):
+    """(content, fstat) of the regular file at the path itself, or None where there is none."""
+    with _atomic.explained(path, "read"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):  # nothing, a symlink, a socket
+                return None
+            raise
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            return (stream.read(), status) if stat.S_ISREG(status.st_mode) else None
 
 
 def place(row, slot, generation):
     """Make the path right. Returns a function that puts back what was there, or None when nothing was to do."""
+    _sweep(row["path"])
     if not differs(row, slot, generation):
         return None
     path = row["path"]
@@ -110,18 +139,15 @@ def place(row, slot, generation):
 
 def _remember(path):
     """A function that brings the path back to what it is now."""
-    if os.path.islink(path):
-        target = os.readlink(path)
+    target, found = _link_target(path), _read_file(path)
+    if target is not None:
         return lambda: _atomic.replace_symlink(path, target)
-    if not os.path.exists(path):
+    if found is None:
         return lambda: _remove(path)
-    found = os.stat(path)
-    with _atomic.explained(path, "read"), open(path, "rb") as stream:
-        data = stream.read()
-    mode = stat.S_IMODE(found.st_mode)
+    data, status = found
 
     def back():
-        _atomic.write_file(path, data, mode, found.st_uid, found.st_gid)
+        _atomic.write_file(path, data, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         _label(path)
 
     return back
@@ -136,14 +162,33 @@ def _remove(path):
 
 def _keep_hand_made(path, slot):
     """A file that no generation of the store holds gets a second name, so that nothing is lost, above all no key."""
-    if os.path.islink(path) or not os.path.isfile(path) or os.path.lexists(path + KEPT):
+    found = None if os.path.lexists(path + KEPT) else _read_file(path)
+    if found is None:
+        return
+    data, status = found
+    if data in [_content({"what": what}, one) for one in slot.generations() for what in _whole(one)]:
         return
     with _atomic.explained(path, "keep the file that lies at"):
-        with open(path, "rb") as stream:
-            data = stream.read()
-        known = [_content({"what": what}, one) for one in slot.generations() for what in _whole(one)]
-        if data not in known:
-            os.link(path, path + KEPT)
+        os.link(path, path + KEPT, follow_symlinks=False)
+        kept = os.lstat(path + KEPT)
+        if not stat.S_ISREG(kept.st_mode) or (kept.st_dev, kept.st_ino) != (status.st_dev, status.st_ino):
+            os.unlink(path + KEPT)
+            raise UpkiError(
+                "links_disturbed",
+                "The file '{0}' was replaced by somebody else at this moment.".format(path),
+                "Look who writes into '{0}', and run again.".format(os.path.dirname(path)),
+            )
+
+
+def _sweep(path):
+    """Remove temporary files of a run that was killed while it wrote this path; one of them may hold the key."""
+    folder, name = os.path.split(path)
+    ours = re.compile(r"^\." + re.escape(name) + r"\.[0-9a-f]{8}" + re.escape(_atomic.TEMPORARY) + "$")
+    with _atomic.explained(folder, "look into"):
+        entries = [os.path.join(folder, entry) for entry in os.listdir(folder) if ours.match(entry)]
+    for entry in entries:
+        with _atomic.explained(entry, "remove"):
+            os.unlink(entry)
 
 
 def _whole(generation):

@@ -35,6 +35,7 @@ class ChainSlot(object):
 
     def flip(self, generation):
         """Write the new chain. What was there before stays beside it until confirm()."""
+        self.sweep()
         if not unconfirmed(generation):
             with _atomic.explained(generation.file("chain.pem"), "read"):
                 before = _read(generation.file("chain.pem"))

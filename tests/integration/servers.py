@@ -50,6 +50,15 @@ class Issuer:
             (path / folder / "ca.cer").write_text(pki.pem(certificate))
         (path / "inbox").mkdir()
 
+    def with_cross(self) -> tuple[Any, Any]:
+        """From now on only an older root is trusted, and a cross certificate leads to it: (intermediate, cross)."""
+        older = pki.CA("Older Root", start=now() - pki.days(400), end=now() + pki.days(300))
+        dates = {"start": now() - pki.days(9), "end": now() + pki.days(200)}
+        cross = pki.CA("Lab Root", older, label="Lab Root", **dates).certificate
+        (self.path / "roots" / "ca.cer").write_text(pki.pem(older.certificate))
+        (self.path / "intermediates" / "cross.cer").write_text(pki.pem(cross))
+        return self.inter.certificate, cross
+
     def request(self, name: str = NAME, dns_names: tuple[str, ...] = ()) -> Generation:
         """A pending generation, as campus.upki.request makes it."""
         key = pki.new_key()

@@ -19,9 +19,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _preflight, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _preflight
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 from ansible_collections.campus.upki.tests.integration import servers
+from ansible_collections.campus.upki.tests.unit import pki
 
 NAME = servers.NAME
 CHANGING = (
@@ -39,7 +40,12 @@ except UpkiError as error:
 """
 LINE = re.compile(r"^\d+ +(?P<call>\w+)\((?P<rest>.*)$")
 
+# old, new: what fullchain.pem holds before and after. Beside the store lies a folder for its copies (see etc()).
 Before = collections.namedtuple("Before", "store params old new")
+
+
+def etc(store: pathlib.Path) -> pathlib.Path:
+    return store.with_name(store.name + "-etc")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,38 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Before:
     old = issuer.issue(issuer.request())
     issuer.install({"name": NAME})
     new = issuer.issue(issuer.request())
+    etc(path / "store").mkdir()
+    old, new = (pki.pem(leaf, issuer.inter.certificate) for leaf in (old, new))
     return Before(path / "store", issuer.params({"name": NAME}), old, new)
+
+
+@pytest.fixture(scope="module")
+def before_copies(tmp_path_factory: pytest.TempPathFactory) -> Before:
+    """The same with copies for a service that cannot follow symlinks."""
+    path = tmp_path_factory.mktemp("copies")
+    issuer = servers.Issuer(path)
+    old = issuer.issue(issuer.request())
+    etc(path / "store").mkdir()
+    links = [
+        {"path": str(etc(path / "store") / what), "what": what, "copy": True}
+        for what in ("fullchain", "key", "combined")
+    ]
+    issuer.install({"name": NAME, "links": links})
+    new = issuer.issue(issuer.request())
+    old, new = (pki.pem(leaf, issuer.inter.certificate) for leaf in (old, new))
+    return Before(path / "store", issuer.params({"name": NAME, "links": links}), old, new)
+
+
+@pytest.fixture(scope="module")
+def before_chain(tmp_path_factory: pytest.TempPathFactory) -> Before:
+    """A store whose live certificate lacks the cross certificate in its chain."""
+    path = tmp_path_factory.mktemp("chain")
+    issuer = servers.Issuer(path)
+    leaf = issuer.issue(issuer.request())
+    issuer.install({"name": NAME})
+    inter, cross = issuer.with_cross()
+    etc(path / "store").mkdir()
+    return Before(path / "store", issuer.params({"name": NAME}), pki.pem(leaf, inter), pki.pem(leaf, inter, cross))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +104,8 @@ def strace() -> str:
 def swap(before: Before, path: pathlib.Path, *prefix: str) -> subprocess.CompletedProcess[str]:
     """One run on the store at `path`, in a process of its own."""
     params = path.parent / f"{path.name}.json"
-    params.write_text(json.dumps({**before.params, "store": str(path)}))
+    text = json.dumps({**before.params, "store": str(path)})
+    params.write_text(text.replace(str(etc(before.store)), str(etc(path))))
     return subprocess.run(
         [*prefix, sys.executable, "-B", "-c", SWAP, str(params)],
         stdin=subprocess.DEVNULL,
@@ -81,11 +119,15 @@ def swap(before: Before, path: pathlib.Path, *prefix: str) -> subprocess.Complet
 
 def copied(before: Before, path: pathlib.Path) -> pathlib.Path:
     shutil.copytree(before.store, path, symlinks=True)
+    shutil.copytree(etc(before.store), etc(path))
     return path
 
 
-def points(before: Before, strace: str, path: pathlib.Path) -> Iterator[tuple[str, int]]:
-    """(system call, its number among those of its name) for each call of a good run that changes the store."""
+def points(before: Before, strace: str, path: pathlib.Path, where: str = "") -> Iterator[tuple[str, int]]:
+    """(system call, its number among those of its name) for each call of a good run that changes the store.
+
+    where: only calls that concern this place.
+    """
     store, log = copied(before, path / "traced"), path / "trace"
     answer = swap(before, store, strace, "-f", "-y", "-e", "trace=" + ",".join(CHANGING), "-o", str(log))
     assert json.loads(answer.stdout)["changed"] is True
@@ -96,7 +138,7 @@ def points(before: Before, strace: str, path: pathlib.Path) -> Iterator[tuple[st
             continue
         call, rest = match.group("call", "rest")
         numbers[call] += 1
-        if str(store) in rest and (call != "openat" or "O_CREAT" in rest):
+        if (where or str(store)) in rest and (call != "openat" or "O_CREAT" in rest):
             yield call, numbers[call]
 
 
@@ -104,7 +146,7 @@ def whole(store: pathlib.Path, before: Before) -> str:
     """'old' or 'new': which pair is live; it must load as a server loads it."""
     live = store / NAME / "live"
     _preflight.load_files(str(live / "fullchain.pem"), str(live / "key.pem"))
-    served = _x509.certificates_from_pem((live / "fullchain.pem").read_text())[0]
+    served = (live / "fullchain.pem").read_text()
     assert served in (before.old, before.new)
     return "new" if served == before.new else "old"
 
@@ -118,6 +160,7 @@ def finish(before: Before, store: pathlib.Path) -> None:
     slot = Store(str(store)).certificate(NAME)
     assert slot.pending is None
     assert [path.name for path in (store / NAME).rglob(".*")] == []
+    assert [path.name for path in (store / NAME).rglob("chain-before.pem")] == []
     assert json.loads(swap(before, store).stdout)["changed"] is False
 
 
@@ -125,17 +168,72 @@ def test_killed_at_every_call_that_changes_a_file(before: Before, strace: str, t
     found = list(points(before, strace, tmp_path))
     assert len(found) > 20, found
     assert {"rename", "symlink", "fsync", "write", "unlink"} <= {call for call, _number in found}
+    left = killed_at_each(before, strace, tmp_path, found)
+    assert left["old"] > 10
+    assert left["new"] >= 1
+
+
+def killed_at_each(
+    before: Before, strace: str, path: pathlib.Path, found: list[tuple[str, int]]
+) -> collections.Counter[str]:
+    """How often the old and how often the new pair was left; the run after each kill finishes."""
     left: collections.Counter[str] = collections.Counter()
     for number, (call, occurrence) in enumerate(found):
-        store = copied(before, tmp_path / f"killed-{number}")
+        store = copied(before, path / f"killed-{number}")
         inject = f"inject={call}:signal=KILL:when={occurrence}"
         answer = swap(before, store, strace, "-f", "-e", f"trace={call}", "-e", inject, "-o", "/dev/null")
         assert answer.returncode != 0, (call, occurrence)
         left[whole(store, before)] += 1
+        whole_copies(store, before)
         finish(before, store)
+        assert whole_copies(store, before) <= {"new"}
+        assert [path.name for path in etc(store).iterdir() if path.name.startswith(".")] == []  # one may hold the key
         shutil.rmtree(store)
-    assert left["old"] > 10
-    assert left["new"] >= 1
+    return left
+
+
+def whole_copies(store: pathlib.Path, before: Before) -> set[str]:
+    """Which certificates the copies hold: each file by itself is the old or the new one."""
+    found = set()
+    for path in etc(store).iterdir():
+        if path.name.startswith("."):  # a temporary file of the run that was killed
+            continue
+        text = path.read_text()
+        kind = "new" if before.new in text or path.name == "key" and text == key(store) else "old"
+        if path.name == "combined":
+            _preflight.load_files(str(path), str(path))
+        elif path.name == "fullchain":
+            assert text in (before.old, before.new)
+        found.add(kind)
+    return found
+
+
+def key(store: pathlib.Path) -> str:
+    """The key of the newest generation."""
+    return pathlib.Path(Store(str(store)).certificate(NAME).generations()[-1].key_path).read_text()
+
+
+def test_a_mended_chain_killed_at_every_call(before_chain: Before, strace: str, tmp_path: pathlib.Path) -> None:
+    found = list(points(before_chain, strace, tmp_path))
+    assert {"rename", "fsync", "write", "unlink"} <= {call for call, _number in found}
+    left = killed_at_each(before_chain, strace, tmp_path, found)
+    assert left["old"] > 5
+    assert left["new"] > 2
+
+
+def test_copies_killed_at_every_call_that_concerns_them(
+    before_copies: Before, strace: str, tmp_path: pathlib.Path
+) -> None:
+    found = list(points(before_copies, strace, tmp_path, "traced-etc"))
+    assert len([call for call, _number in found if call == "rename"]) == 3
+    assert killed_at_each(before_copies, strace, tmp_path, found)["new"] == len(found)
+
+
+def test_the_flip_is_one_rename(before: Before, strace: str, tmp_path: pathlib.Path) -> None:
+    store, log = copied(before, tmp_path / "traced"), tmp_path / "trace"
+    swap(before, store, strace, "-f", "-e", "trace=rename,renameat,renameat2,unlink,symlink", "-o", str(log))
+    at_live = [line for line in log.read_text().splitlines() if f'/{NAME}/live"' in line]
+    assert len(at_live) == 1 and "rename" in at_live[0], at_live
 
 
 @pytest.mark.parametrize("calls, error", [(("write", "openat", "symlink"), "ENOSPC"), (("fsync", "rename"), "EIO")])

@@ -116,18 +116,8 @@ def sent_chain(server: servers.Server) -> list[Any]:
     return [_x509.certificate_from_der(one) for one in sent[1:]]
 
 
-def with_cross(issuer: servers.Issuer) -> tuple[Any, Any]:
-    """A cross certificate for the issuer's root comes up, and only the older root is trusted."""
-    older = pki.CA("Older Root", start=servers.now() - pki.days(400), end=servers.now() + pki.days(300))
-    ends = servers.now() + pki.days(200)
-    cross = pki.CA("Lab Root", older, label="Lab Root", start=servers.now() - pki.days(9), end=ends).certificate
-    (issuer.path / "roots" / "ca.cer").write_text(pki.pem(older.certificate))
-    (issuer.path / "intermediates" / "cross.cer").write_text(pki.pem(cross))
-    return issuer.inter.certificate, cross
-
-
 def test_a_chain_that_lacks_its_cross_certificate_is_mended_once(server: servers.Server) -> None:
-    inter, cross = with_cross(server.issuer)
+    inter, cross = server.issuer.with_cross()
     live, served = server.issuer.live(), server.served()
     rehearsed = install(server, check_mode=True)
     assert sent_chain(server) == [inter]
@@ -148,7 +138,7 @@ def test_a_chain_that_lacks_its_cross_certificate_is_mended_once(server: servers
 def test_a_mended_chain_that_the_server_does_not_take_is_put_back(
     server: servers.Server, row: dict[str, Any], code: str
 ) -> None:
-    inter, cross = with_cross(server.issuer)
+    inter, cross = server.issuer.with_cross()
     with pytest.raises(UpkiError) as caught:
         install(server, **row)
     assert (caught.value.code, caught.value.details["rolled_back"]) == (code, True)
@@ -159,7 +149,7 @@ def test_a_mended_chain_that_the_server_does_not_take_is_put_back(
 
 
 def test_a_run_killed_in_the_reload_of_a_mended_chain_is_made_up_for(server: servers.Server) -> None:
-    inter, cross = with_cross(server.issuer)
+    inter, cross = server.issuer.with_cross()
     process = on_the_host(server, reload=["/bin/sh", "-c", "kill -9 $PPID"])
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL

@@ -147,6 +147,83 @@ def test_all_faults_are_told_at_once_and_no_path_is_listed_twice():
     assert "'a'" in caught.value.message and "listed twice" in caught.value.message
 
 
+def test_files_of_a_killed_run_go_and_nothing_else(slot, etc):
+    first = slot.generations()[0]
+    for name in (".www.key.0123abcd.tmp", ".www.key.0123abcd", ".other.key.0123abcd.tmp", "www.key.0123abcd.tmp"):
+        (etc / name).write_text("a key, perhaps\n")
+    _links.place(row(etc / "www.key", "key", copy=True), slot, first)
+    assert sorted(os.listdir(str(etc))) == sorted(
+        [".www.key.0123abcd", ".other.key.0123abcd.tmp", "www.key", "www.key.0123abcd.tmp"]
+    )
+
+
+# --- a folder that somebody else may write ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "shadow"
+    path.write_text("not for the service's user\n")
+    path.chmod(0o600)
+    return path
+
+
+def unseen(monkeypatch, path):
+    """The path looks like a file until it is opened: it was swapped for a symlink in between."""
+    found = os.path.islink
+
+    monkeypatch.setattr(_links.os.path, "islink", lambda one: str(one) != str(path) and found(one))
+    monkeypatch.setattr(_links, "_link_target", lambda _path: None)
+
+
+def test_a_symlink_put_there_at_the_last_moment_is_neither_read_nor_put_back(slot, etc, secret, monkeypatch):
+    path = etc / "www.key"
+    path.symlink_to(secret)
+    unseen(monkeypatch, path)
+    undo = _links.place(row(path, "key", copy=True), slot, slot.generations()[0])
+    assert not (etc / "www.key.before-upki").exists()
+    undo()
+    assert not os.path.lexists(str(path))
+    assert all("not for" not in (etc / name).read_text() for name in os.listdir(str(etc)))
+    assert secret.read_text() == "not for the service's user\n" and stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_pipe_in_the_way_is_replaced_and_not_waited_for(slot, etc):
+    path = etc / "www.crt"
+    os.mkfifo(str(path))
+    wanted = row(path, copy=True)
+    first = slot.generations()[0]
+    assert _links.differs(wanted, slot, first)
+    _links.place(wanted, slot, first)
+    assert path.read_text() == "fullchain of {0}\n".format(IDS[0])
+
+
+def test_a_file_exchanged_while_it_is_kept_is_not_kept_under_a_false_name(slot, etc, secret, monkeypatch):
+    path = etc / "www.key"
+    hand_made(path)
+    link = os.link
+
+    def exchanged(source, target, follow_symlinks=True):
+        os.unlink(str(path))
+        path.symlink_to(secret)
+        link(source, target, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(_links.os, "link", exchanged)
+    with pytest.raises(UpkiError) as caught:
+        _links.place(row(path, "key", copy=True), slot, slot.generations()[0])
+    assert caught.value.code == "links_disturbed"
+    assert str(etc) in caught.value.fix
+    assert not os.path.lexists(str(path) + ".before-upki")
+
+
+def test_an_unreadable_path_is_an_error_and_no_traceback(slot, tmp_path):
+    wanted = row(tmp_path / "www.crt", copy=True)
+    wanted["path"] = str(tmp_path / ("x" * 300))
+    with pytest.raises(UpkiError) as caught:
+        _links.differs(wanted, slot, slot.generations()[0])
+    assert caught.value.code == "store_io"
+
+
 def test_an_unknown_group_is_an_error_and_changes_nothing(slot, etc):
     hand_made(etc / "www.key")
     with pytest.raises(UpkiError) as caught:
