@@ -5,12 +5,16 @@
 Computed from the published CA certificates; a unit test recomputes each row where they are present. `subject` and
 `issuer` are written as `_x509.name_text` writes them, all identifiers in lower-case hexadecimal.
 
+G2 and G3 are not in it: none of their certificates was at hand. Theirs are treated as those of any other CA.
+
 role           intermediate (signs server certificates), cross (a root's key, signed by an older root) or root
 server_auth    whether the extended key usage lets it sign TLS server certificates
 url            where the CA publishes the file ('' where that is not known)
 widely_trusted (roots) whether browsers and operating systems of several years have it. The 2024 roots are neither in
                Chrome's store nor in Debian 12's; Security Communication RootCA1 ended in 2023.
 """
+
+SERIES = "NII Open Domain CA - "  # how every generation since G2 is called
 
 # When server certificates came from which generation, by the day of issue in Japanese time (UTC+9).
 # Source: NII, UPKI certificate issuing service, notices of the switches. It explains a message; it never chooses.

@@ -75,10 +75,15 @@ def names_issuer(certificate, issuer):
 
 def has_issuers_key(certificate, issuer):
     """True when the key identifiers do not contradict and the issuer's key made the signature."""
-    wanted, found = _x509.authority_key_id(certificate), _x509.subject_key_id(issuer)
-    if wanted and found and wanted != found:
+    if _key_ids_agree(certificate, issuer) is False:
         return False
     return _x509.signed_by(certificate, issuer.public_key())
+
+
+def _key_ids_agree(certificate, issuer):
+    """Whether the issuer's key identifier is the one that the certificate names; None where one has none."""
+    wanted, found = _x509.authority_key_id(certificate), _x509.subject_key_id(issuer)
+    return wanted == found if wanted and found else None
 
 
 def refusal(certificate, issuer, below, now):
@@ -91,7 +96,7 @@ def refusal(certificate, issuer, below, now):
     if _x509.is_self_signed(issuer):
         return "root"
     if not has_issuers_key(certificate, issuer):
-        return "other_key"
+        return "damaged" if _key_ids_agree(certificate, issuer) else "other_key"
     return unfit(issuer, below, now)
 
 
@@ -122,6 +127,7 @@ REFUSALS = {
     "not_yet_valid": "is not valid yet",
     "expired": "has expired",
     "other_key": "bears the issuer's name but another key",
+    "damaged": "has the right key, but the signature does not hold",
     "root": "is a root and given as an intermediate, so nothing says that it is to be trusted",
 }
 
@@ -196,21 +202,46 @@ def _why_none(leaf, pool, anchors, now):
         for issuer, word in [(issuer, refusal(top, issuer, len(above), now)) for issuer in pool]
         if word not in ("", "other_name", "root")
     ]
-    refused += [
-        (root, "expired" if has_issuers_key(top, root) else "other_key") for root in anchors if names_issuer(top, root)
-    ]
-    rows = [
-        row
-        for row in _catalogue.by_key(
-            _x509.name_text(top.issuer), _x509.authority_key_id(top), ("intermediate", "cross")
-        )
-        if _catalogue.usable(row, now)
-    ]
+    refused += [(root, _root_refusal(top, root)) for root in anchors if names_issuer(top, root)]
+    broken = [issuer for issuer, word in refused if word == "damaged"]
+    if broken:
+        return _damaged(top, broken[0])
+    rows = _catalogue.by_key(_x509.name_text(top.issuer), _x509.authority_key_id(top), ("intermediate", "cross"))
+    usable = [row for row in rows if _catalogue.usable(row, now)]
+    if usable:
+        return _missing_known(usable[-1], pool, refused, now)
     if rows:
-        return _missing_known(rows[-1], pool, refused, now)
+        return _history(rows[-1])
     if refused:
         return _refused(top, refused)
     return _missing_unknown(top, above)
+
+
+def _root_refusal(certificate, root):
+    """Why a given root ends no path at this certificate, which names it."""
+    if has_issuers_key(certificate, root):
+        return "expired"
+    return "damaged" if _key_ids_agree(certificate, root) else "other_key"
+
+
+def _damaged(top, issuer):
+    return UpkiError(
+        "certificate_damaged",
+        "The signature of '{0}' (serial {1}) does not hold with the key of '{2}', which it names: one of the two files "
+        "is damaged.".format(_x509.name_text(top.subject), top.serial_number, _x509.name_text(issuer.subject)),
+        "Save both again from where they came from.",
+    )
+
+
+def _history(row):
+    """The issuer is in the catalogue, and no certificate of it may stand in a chain any more."""
+    return UpkiError(
+        "generation_ended",
+        "The certificate was issued by '{0}' (generation {1}, in use {2}), of which nothing serves any more.".format(
+            _catalogue.common_name(row), row["generation"] or "unknown", _catalogue.period(row) or "long ago"
+        ),
+        "Request a new certificate with campus.upki.request.",
+    )
 
 
 def _missing_known(row, pool, refused, now):
@@ -283,6 +314,11 @@ def _missing_unknown(top, above):
     identity = "'{0}'{1}".format(issuer, " with the key identifier {0}".format(key) if key else "")
     urls = _x509.access_urls(top, "caIssuers")
     source = " The certificate names {0} as the place to find it.".format(urls[0]) if urls else ""
+    if _catalogue.SERIES in issuer:
+        source += (
+            " The catalogue does not know this generation of UPKI. A newer one than G8: update the collection. G2 or "
+            "G3: give its root in 'roots' (upki_roots) as well."
+        )
     missing = {"subject": issuer, "sha256": "", "url": urls[0] if urls else "", "generation": ""}
     if above:
         return UpkiError(
@@ -290,7 +326,8 @@ def _missing_unknown(top, above):
             "The chain ends at '{0}', whose issuer {1} is no trusted root and not at hand.".format(
                 _x509.name_text(top.subject), identity
             ),
-            "Give that root in 'roots', or put the missing intermediate into an intermediates folder." + source,
+            "Give that root in 'roots' (upki_roots), or put the missing intermediate into an intermediates folder."
+            + source,
             missing=missing,
         )
     return UpkiError(
@@ -309,7 +346,7 @@ def _notices(path, now):
             {
                 "code": "unknown_ca",
                 "message": "The chain leads to '{0}', which the catalogue does not know; it is trusted because it was "
-                "given in 'roots'. If this is UPKI's new generation, update the collection.".format(
+                "given in 'roots' (upki_roots). If this is UPKI's new generation, update the collection.".format(
                     path.anchor["subject"]
                 ),
             }

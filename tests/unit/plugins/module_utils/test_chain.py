@@ -138,6 +138,83 @@ def test_the_new_root_in_place_of_the_cross_is_not_served_and_not_enough(real):
     fails("cross_missing", real["g8"], [real[G8], real[ROOT2024]], [], MARCH)
 
 
+def stray(issuer):
+    """A leaf that bears the name of a real issuer, whose key nobody here has: only what is said of it can be shown."""
+    ca = pki.CA("Stand-in")
+    ca.subject = issuer.subject
+    return ca.issue("www.example.ac.jp")
+
+
+@pytest.mark.parametrize(
+    "issued_by, lying_there, words",
+    [
+        ("g4-20141225", "g5-20180322", ["G4, in use until 2018-03-26", "generation G5"]),
+        ("g5-20180322", "g4-20141225", ["G5, in use from 2018-03-26 to 2020-12-24", "generation G4"]),
+    ],
+)
+def test_the_switch_of_2018_has_its_own_message(real, monkeypatch, issued_by, lying_there, words):
+    issuer, other = (real["nii-open-domain-ca-{0}.pem".format(name)] for name in (issued_by, lying_there))
+    key = _x509.subject_key_id(issuer)
+    found = _x509.authority_key_id
+    leaf = stray(issuer)
+    monkeypatch.setattr(_x509, "authority_key_id", lambda one: key if one == leaf else found(one))
+    moment = datetime.datetime(2018, 5, 1, tzinfo=UTC)
+    error = fails("wrong_generation", leaf, [other], [], moment)
+    assert all(text in error.message for text in words), error.message
+
+
+def test_a_generation_of_which_nothing_serves_any_more_is_called_so(real, monkeypatch):
+    issuer = real["nii-open-domain-ca-g4-20141225.pem"]
+    key, found = _x509.subject_key_id(issuer), _x509.authority_key_id
+    leaf = stray(issuer)
+    monkeypatch.setattr(_x509, "authority_key_id", lambda one: key if one == leaf else found(one))
+    error = fails("generation_ended", leaf, [], [], MARCH)
+    assert "G4, in use until 2018-03-26" in error.message and "campus.upki.request" in error.fix
+
+
+def test_a_generation_that_the_catalogue_does_not_know_works_with_its_root_and_says_what_lacks_without():
+    root = pki.CA("Some Root")
+    for generation in ("G2", "G9"):
+        inter = pki.CA("NII Open Domain CA - {0}".format(generation), root)
+        leaf = inter.issue("www.example.ac.jp")
+        error = fails("intermediate_missing", leaf, [], [], pki.NOW)
+        assert "update the collection" in error.fix and "upki_roots" in error.fix
+        chain = _chain.build(leaf, [inter.certificate], [root.certificate], pki.NOW)
+        assert chain.certificates == [inter.certificate]
+        assert [notice["code"] for notice in chain.notices] == ["unknown_ca"]
+
+
+def flipped(certificate):
+    """The certificate with a bit of its signature turned."""
+    data = bytearray(pki.der(certificate))
+    data[-5] ^= 1
+    return _x509.certificate_from_der(bytes(data))
+
+
+def test_a_damaged_leaf_is_called_damaged_and_not_of_another_key(real):
+    error = fails("certificate_damaged", flipped(real["g8"]), cas(real), [], MARCH)
+    assert str(real["g8"].serial_number) in error.message and "Save both again" in error.fix
+
+
+def test_a_damaged_intermediate_is_called_damaged(real, lab):
+    pool = [flipped(real[G8]), real[CROSS]]
+    assert "G8 RSA" in fails("certificate_damaged", real["g8"], pool, [], MARCH).message
+    pool = [flipped(lab["inter"].certificate)]
+    error = fails("certificate_damaged", lab["leaf"], pool, certificates(lab, "new"), pki.NOW)
+    assert "'C=JP, O=Example CA, Ltd., CN=Inter'" in error.message and "CN=New Root" in error.message
+
+
+def test_a_damaged_one_beside_a_good_one_does_no_harm(real):
+    pool = [flipped(real[G8]), flipped(real[CROSS])] + cas(real)
+    assert _chain.build(real["g8"], pool, [], MARCH).certificates == [real[G8], real[CROSS]]
+
+
+def test_of_two_that_serve_equally_the_one_that_comes_first_is_taken(lab):
+    twin = pki.CA("Inter", lab["new"], label="Inter", end=pki.NOW + pki.days(77)).certificate
+    for pool in ([twin] + certificates(lab, "inter"), certificates(lab, "inter") + [twin]):
+        assert _chain.build(lab["leaf"], pool, certificates(lab, "new"), pki.NOW).certificates == pool[:1]
+
+
 # --- any CA -------------------------------------------------------------------------------------------------
 
 
