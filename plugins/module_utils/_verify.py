@@ -112,26 +112,33 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
         name = certificate.get("name")
         if not name:
             raise UpkiError("certificate_name_missing", "A certificate has no 'name'.", "Give its FQDN as 'name'.")
-        endpoint = certificate.get("public_endpoint") or certificate.get("endpoint")
-        if endpoint is not None and not endpoint:
-            continue  # endpoint: '' says that nothing serves this certificate over TLS
-        host, port = _written_place(name, str(endpoint)) if endpoint else (name, None)
-        if loopback == "by_name" and LOOPBACK.match(host):
-            host = name
-        if (host, port or 443, name) in places:
-            continue  # found on the host, and named in the inventory too
-        places.add((host, port or 443, name))
-        rows.append(
-            {
-                "host": host,
-                "port": port,
-                "server_name": name,
-                "starttls": _starttls.of_certificate(certificate.get("starttls"), port),
-                "dns_names": certificate.get("dns_names") or [],
-                "certificate_sha256": stored.get(name, {}).get("sha256"),
-            }
-        )
+        for host, port in _written_places(certificate):
+            if loopback == "by_name" and LOOPBACK.match(host):
+                host = name
+            if (host, port or 443, name) in places:
+                continue  # found on the host, and named in the inventory too
+            places.add((host, port or 443, name))
+            rows.append(
+                {
+                    "host": host,
+                    "port": port,
+                    "server_name": name,
+                    "starttls": _starttls.of_certificate(certificate.get("starttls"), port),
+                    "dns_names": certificate.get("dns_names") or [],
+                    "certificate_sha256": stored.get(name, {}).get("sha256"),
+                }
+            )
     return rows
+
+
+def _written_places(certificate):
+    """[(host, port or None)] of a certificate: one, several, or none where nothing serves it over TLS."""
+    name = certificate["name"]
+    endpoint = certificate.get("public_endpoint") or certificate.get("endpoint")
+    if endpoint is None:
+        return [(name, None)]
+    texts = endpoint if isinstance(endpoint, (list, tuple)) else [endpoint]
+    return [_written_place(name, str(text)) for text in texts if text]
 
 
 def _written_place(name, endpoint):

@@ -50,8 +50,8 @@ options:
   certificates:
     description:
       - Certificates as the roles know them (variable C(upki_certificates)). Used are C(name), C(dns_names) and
-        C(public_endpoint) or else C(endpoint), V(host:port) as in M(campus.upki.install), by default port 443 of the
-        name, and C(starttls).
+        C(public_endpoint) or else C(endpoint), V(host:port) or a list of these as in M(campus.upki.install), by default
+        port 443 of the name, and C(starttls).
       - An empty C(endpoint) leaves the certificate out. Other keys are ignored, and so is a second entry for the same
         name and place. RV(campus.upki.info#module:discovered.endpoints) fits here.
     type: list

@@ -128,6 +128,17 @@ def test_a_certificate_without_a_name():
     assert caught.value.code == "certificate_name_missing"
 
 
+def test_a_certificate_at_several_places_is_an_endpoint_for_each():
+    certificate = {"name": "a.example", "endpoint": ["127.0.0.1:993", "127.0.0.1:143", "", "[::1]:993"]}
+    rows = _verify.endpoints_of_certificates([certificate], "by_name")
+    assert [(row["host"], row["port"], row["starttls"]) for row in rows] == [
+        ("a.example", 993, ""),
+        ("a.example", 143, "imap"),
+    ]
+    assert len(_verify.endpoints_of_certificates([certificate], "as_written")) == 3
+    assert _verify.endpoints_of_certificates([{"name": "a.example", "endpoint": []}], "by_name") == []
+
+
 @pytest.mark.parametrize("key", ["endpoint", "public_endpoint"])
 @pytest.mark.parametrize("text", ["localhost", "localhost:abc", "localhost:0", "::1", "a b:443"])
 def test_an_endpoint_is_written_as_where_it_is_deployed(key, text):
