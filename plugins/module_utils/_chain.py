@@ -64,7 +64,7 @@ def _too_many(top):
         "So many CA certificates around '{0}' signed each other that no chain can be chosen.".format(
             _x509.name_text(top.issuer)
         ),
-        "Take those that the CA did not publish out of the inbox and the intermediates folders.",
+        "Take those that the CA did not publish out of upki_inbox and upki_intermediates.",
     )
 
 
@@ -173,7 +173,7 @@ def _demand_cross(path, now):
                 "cross_missing",
                 "The cross certificate of '{0}' is missing; without it many clients do not trust the chain, because "
                 "they lack this new root.".format(_catalogue.common_name(root)),
-                "Put {0} into an intermediates folder.".format(_catalogue.where(row)),
+                "Put {0} into an intermediates folder (upki_intermediates).".format(_catalogue.where(row)),
                 missing=_wanted(row),
             )
 
@@ -247,7 +247,9 @@ def _history(row):
 def _missing_known(row, pool, refused, now):
     """The issuer is in the catalogue and not at hand (or only in a form that does not serve)."""
     needed = [row] + _crosses_needed(row, pool, now)
-    fix = "Put {0} into an intermediates folder.".format("; and ".join(_catalogue.where(one) for one in needed))
+    fix = "Put {0} into an intermediates folder (upki_intermediates).".format(
+        "; and ".join(_catalogue.where(one) for one in needed)
+    )
     if refused:
         fix = "{0} What lies there does not serve: {1}.".format(fix, _list_refused(refused))
     others = sorted({found["generation"] for found in _known(pool) if found["role"] == "intermediate"})
@@ -301,9 +303,8 @@ def _refused(top, refused):
     return UpkiError(
         "issuer_expired" if only_expired else "issuer_unfit",
         "No issuer at hand fits '{0}': {1}.".format(_x509.name_text(top.subject), _list_refused(refused)),
-        "Put the CA's current certificate with the key identifier {0} into an intermediates folder.".format(
-            _x509.authority_key_id(top) or "of the issuer"
-        ),
+        "Put the CA's current certificate with the key identifier {0} into an intermediates folder "
+        "(upki_intermediates).".format(_x509.authority_key_id(top) or "of the issuer"),
     )
 
 
@@ -326,14 +327,14 @@ def _missing_unknown(top, above):
             "The chain ends at '{0}', whose issuer {1} is no trusted root and not at hand.".format(
                 _x509.name_text(top.subject), identity
             ),
-            "Give that root in 'roots' (upki_roots), or put the missing intermediate into an intermediates folder."
-            + source,
+            "Give that root in 'roots' (upki_roots), or put the missing intermediate into an intermediates "
+            "folder (upki_intermediates)." + source,
             missing=missing,
         )
     return UpkiError(
         "intermediate_missing",
         "The issuer of the certificate, {0}, is not at hand.".format(identity),
-        "Put its certificate into an intermediates folder." + source,
+        "Put its certificate into an intermediates folder (upki_intermediates)." + source,
         missing=missing,
     )
 

@@ -22,18 +22,29 @@ Material = collections.namedtuple("Material", "key certificate chain paths")
 def read(paths):
     """The Material of the files at paths (a dict key, certificate, chain); UpkiError when they do not serve."""
     data = {what: _bytes(what, path) for what, path in paths.items() if path}
-    found = _x509.certificates_from_pem(data["certificate"].decode("utf-8", "replace"))
+    found = _certificates("certificate", paths, data)
     if not found:
         raise UpkiError(
             "adopt_unusable",
             "The file '{0}' to adopt has no certificate in PEM.".format(paths["certificate"]),
-            "Name the certificate that the server reads today.",
+            "Name the certificate that the server reads today in adopt.certificate (upki_certificates).",
         )
     _preflight.load_files(paths["certificate"], paths["key"])
     chain = found[1:]
     if "chain" in data:
-        chain += _x509.certificates_from_pem(data["chain"].decode("utf-8", "replace"))
+        chain += _certificates("chain", paths, data)
     return Material(data["key"], found[0], _in_order(found[0], chain), paths)
+
+
+def _certificates(what, paths, data):
+    try:
+        return _x509.certificates_from_pem(data[what].decode("utf-8", "replace"))
+    except UpkiError as error:
+        raise UpkiError(
+            "adopt_unusable",
+            "The file '{0}' to adopt cannot be used: {1}".format(paths[what], error.message),
+            "Name a whole file in adopt.{0} (upki_certificates).".format(what),
+        )
 
 
 def _bytes(what, path):
@@ -44,7 +55,9 @@ def _bytes(what, path):
         raise UpkiError(
             "adopt_missing",
             "The {0} to adopt, '{1}', cannot be read: {2}.".format(what, path, os.strerror(error.errno or 0)),
-            "Correct 'adopt', or take it away when there is nothing to go back to.",
+            "Correct adopt.{0} (upki_certificates), or take 'adopt' away when there is nothing to go back to.".format(
+                what
+            ),
         )
 
 

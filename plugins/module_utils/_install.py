@@ -140,11 +140,7 @@ class Job(object):
 
     def check(self, item, pending, chosen):
         if chosen.error:
-            raise UpkiError(
-                chosen.error["code"],
-                "The certificate in '{0}' cannot go live: {1}".format(chosen.file, chosen.error["message"]),
-                chosen.error.get("fix", ""),
-            )
+            raise _no_chain(chosen)
         wanted = item["wanted"] + list(pending.meta.get("dns_names") or [])
         _preflight.check(chosen, wanted, pending.spki_sha256(), self.now)
         _preflight.load(_pem(chosen), pending.key_path)
@@ -155,6 +151,8 @@ class Job(object):
         for one in self.candidates:
             spki = _x509.spki_sha256(one.certificate.public_key())
             if item["name"] in _preflight.names_of(one.certificate) and spki not in own:
+                if (one.error or {}).get("code") == "certificate_damaged":
+                    raise _no_chain(one)  # perhaps it was for this key
                 raise UpkiError(
                     "other_key",
                     "The certificate in '{0}' (serial {1}) is for {2} but for another key: its public key's SHA-256 is "
@@ -172,10 +170,12 @@ class Job(object):
         if faults:
             raise UpkiError(
                 "unusable_file",
-                "{0} waits for its certificate, and what lies in the inbox is none: {1}".format(
-                    item["name"], " ".join("{message} {fix}".format(**row) for row in faults)
+                "{0} waits for its certificate, and what lies in the inbox is none. {1}".format(
+                    item["name"], " ".join(row["message"] for row in faults)
                 ),
-                "",
+                faults[0]["fix"]
+                if len(faults) == 1
+                else " ".join("For '{file}': {fix}".format(**row) for row in faults),
                 files=faults,
             )
 
@@ -218,7 +218,8 @@ class Job(object):
                     if live is not None
                     else "it has no live generation",
                 ),
-                "campus.upki.info lists what the store still has; to go forward, take 'state: previous' away.",
+                "campus.upki.info lists what the store still has; to go forward, take 'state: previous' "
+                "(upki_rollback) away.",
             )
         target = older[-1]
         chosen = _standing(target)
@@ -542,6 +543,14 @@ def _without_roots(chain):
     return [one for one in chain if not _x509.is_self_signed(one)]
 
 
+def _no_chain(chosen):
+    return UpkiError(
+        chosen.error["code"],
+        "The certificate in '{0}' cannot go live: {1}".format(chosen.file, chosen.error["message"]),
+        chosen.error.get("fix", ""),
+    )
+
+
 def _swap_items(members):
     return [_swap_item(plan.item, plan.slot, plan.generation, plan.candidate, plan.action) for plan in members]
 
@@ -598,7 +607,7 @@ def _number(params, option, default, what):
         raise UpkiError(
             "number_invalid",
             "The option '{0}' ({1}) is {2}; it must be 0 or more.".format(option, what, value),
-            "Correct '{0}'.".format(option),
+            "Correct '{0}' of campus.upki.install.".format(option),
         )
     return value
 
@@ -615,7 +624,11 @@ def _refuse_twice(items):
     names = [item["name"] for item in items]
     for name in names:
         if names.count(name) > 1:
-            raise UpkiError("name_twice", "The certificate '{0}' is listed twice.".format(name), "Remove one entry.")
+            raise UpkiError(
+                "name_twice",
+                "The certificate '{0}' is listed twice.".format(name),
+                "Remove one entry of 'certificates' (upki_certificates).",
+            )
 
 
 def _candidate(entry):

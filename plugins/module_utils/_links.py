@@ -43,7 +43,7 @@ def checked(rows, name, store):
         raise UpkiError(
             "links_invalid",
             "The links of '{0}' cannot be made: {1}.".format(name, "; ".join(faults)),
-            "Correct 'links'; folders are not made here.",
+            "Correct 'links' (upki_certificates); folders are not made here.",
         )
     return [dict(row, copy=bool(row.get("copy")) or row["what"] == "combined") for row in rows]
 

@@ -70,7 +70,7 @@ def _names(chosen, wanted, _spki, _now):
             message,
             (
                 "If the name was in the application, ask the IT centre; if it was added later, take it out of "
-                "dns_names until the next renewal."
+                "dns_names (upki_certificates) until the next renewal."
             ),
         )
     return None
@@ -118,7 +118,11 @@ def _chain_order(chosen, _wanted, _spki, _now):
             message = "in the chain '{0}' did not sign '{1}'".format(
                 _x509.name_text(upper.subject), _x509.name_text(lower.subject)
             )
-            return "chain_broken", message, "Give the CA's certificates in an intermediates folder."
+            return (
+                "chain_broken",
+                message,
+                "Put the CA's certificates into an intermediates folder (upki_intermediates).",
+            )
         lower = upper
     return None
 
@@ -129,7 +133,11 @@ def _chain_dates(chosen, _wanted, _spki, now):
             message = "'{0}' of its chain expired on {1:%Y-%m-%d}".format(
                 _x509.name_text(one.subject), _x509.not_after(one)
             )
-            return "issuer_expired", message, "Give the CA's current certificate in an intermediates folder."
+            return (
+                "issuer_expired",
+                message,
+                "Put the CA's current certificate into an intermediates folder (upki_intermediates).",
+            )
     return None
 
 
@@ -190,7 +198,7 @@ def _load_error(error, encrypted, fullchain, key):
                 ssl.OPENSSL_VERSION, _key_type(fullchain), reason
             ),
             "Update OpenSSL or loosen the host's crypto policy, or apply again with another key_type (rsa2048 is taken "
-            "nearly everywhere).",
+            "nearly everywhere; in upki_certificates).",
         )
     return UpkiError(
         "preflight_failed",

@@ -79,7 +79,8 @@ def _check_row(name, row):
         if row.get(key) is not None and not _is_argv(row[key], empty=key == "test"):
             raise _bad_row(name, "'{0}' must be a list of words, such as [nginx, -t]".format(key))
     timeout = row.get("timeout")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0):
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and 0 < timeout < float("inf")):
         raise _bad_row(name, "'timeout' must be a number of seconds above 0")
 
 
@@ -91,7 +92,7 @@ def _bad_row(name, why):
     return UpkiError(
         "server_row_invalid",
         "The server '{0}' in 'servers' cannot be used: {1}.".format(name, why),
-        "Correct it there; each row has test, reload and timeout.",
+        "Correct it there (upki_servers); each row has test, reload and timeout.",
     )
 
 
@@ -107,7 +108,8 @@ def choose(name, table, systemd=None):
         raise UpkiError(
             "server_unknown",
             "There is no server '{0}'; known are {1}.".format(name, ", ".join(sorted(table))),
-            "Correct 'server', or describe it in 'servers' with its test and reload commands.",
+            "Correct 'server' (upki_certificates), or describe it in 'servers' (upki_servers) with its test and reload "
+            "commands.",
         )
     systemd = os.path.isdir(SYSTEMD) if systemd is None else systemd
     missing = []
@@ -127,12 +129,12 @@ def choose(name, table, systemd=None):
         raise UpkiError(
             "server_incomplete",
             "The server '{0}' has no reload command that could run on this host.".format(name),
-            "Give it in 'servers', such as {0}: {{reload: [systemctl, reload, {0}]}}.".format(name),
+            "Give it in 'servers' (upki_servers), such as {0}: {{reload: [systemctl, reload, {0}]}}.".format(name),
         )
     raise UpkiError(
         "command_missing",
         "The commands of the server '{0}' are not on this host: {1}.".format(name, ", ".join(sorted(set(missing)))),
-        "Install the server, or give its commands with full paths in 'servers'.",
+        "Install the server, or give its commands with full paths in 'servers' (upki_servers).",
     )
 
 

@@ -85,6 +85,7 @@ def fails(code, store, paths):
         run(store, paths)
     assert caught.value.code == code
     assert store.certificate(NAME).generations() == []
+    return caught.value
 
 
 def test_a_key_that_does_not_belong_is_refused(store, paths, tmp_path):
@@ -104,6 +105,14 @@ def test_a_missing_file_is_refused(store, paths):
 def test_a_file_without_certificate_is_refused(store, paths, tmp_path):
     (tmp_path / "certificate").write_text("words\n")
     fails("adopt_unusable", store, paths)
+
+
+@pytest.mark.parametrize("what", ["certificate", "chain"])
+def test_a_damaged_file_is_named(store, paths, tmp_path, what):
+    path = tmp_path / "damaged.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n")
+    error = fails("adopt_unusable", store, dict(paths, **{what: str(path)}))
+    assert str(path) in error.message and "adopt.{0}".format(what) in error.fix
 
 
 def test_a_chain_of_strangers_is_left_out():

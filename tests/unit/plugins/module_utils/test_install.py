@@ -310,6 +310,13 @@ def test_a_certificate_for_another_key_names_both(host):
     assert _x509.spki_sha256(leaf.public_key()) in error.message
 
 
+def test_a_damaged_certificate_with_another_key_is_called_damaged(host):
+    host.request()
+    error = {"code": "certificate_damaged", "message": "The signature does not hold.", "fix": "Save it again."}
+    host.arrive(INTER.issue(NAME, pki.key("stranger").public_key()), chain=[], error=error)
+    assert "The signature does not hold." in fails(host, "certificate_damaged").message
+
+
 def test_a_certificate_for_another_key_is_only_listed_when_the_right_one_is_there(host):
     generation = host.request()
     host.arrive(INTER.issue(NAME, pki.key("stranger").public_key()))
@@ -381,7 +388,12 @@ def test_an_unusable_file_matters_to_whom_waits(host):
     assert only(host.run())["state"] == "absent"
     generation = host.request()
     error = fails(host, "unusable_file")
-    assert "HTML page" in error.message and "Save it again." in error.message
+    assert "HTML page" in error.message and error.fix == "Save it again."
+    host.unusable.append(dict(host.unusable[0], file="inbox/b.cer", message="The file 'inbox/b.cer' is empty."))
+    error = fails(host, "unusable_file")
+    assert error.fix == "For 'inbox/a.cer': Save it again. For 'inbox/b.cer': Save it again."
+    assert "is empty" in error.message
+    assert error.details["errors"][0]["fix"] == error.fix
     host.issue(generation)
     assert only(host.run({"name": NAME}))["state"] == "live"
 
@@ -580,7 +592,7 @@ def test_previous_leaves_a_waiting_request_alone(host):
 
 def test_previous_without_one_is_an_error(host):
     host.first()
-    fails(host, "no_previous", {"name": NAME, "server": "web", "state": "previous"})
+    assert "upki_rollback" in fails(host, "no_previous", {"name": NAME, "server": "web", "state": "previous"}).fix
 
 
 def test_previous_that_has_expired_is_refused(host):

@@ -112,6 +112,9 @@ def test_a_row_without_reload_is_refused(overrides):
         ({"reload": ["x"], "timeout": 0}, "above 0"),
         ({"reload": ["x"], "timeout": "soon"}, "above 0"),
         ({"reload": ["x"], "timeout": True}, "above 0"),
+        ({"reload": ["x"], "timeout": -1}, "above 0"),
+        ({"reload": ["x"], "timeout": float("nan")}, "above 0"),
+        ({"reload": ["x"], "timeout": float("inf")}, "above 0"),
     ],
 )
 def test_a_row_of_the_wrong_shape_is_refused(row, words):
