@@ -1,32 +1,44 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mail and a directory server: postfix, dovecot and slapd take a renewal by the rows of the built-in server table."""
+"""Mail and directory servers: postfix, dovecot and slapd take a renewal by the rows of the built-in server table.
+
+Debian 12 brings Dovecot 2.3, Debian 13 brings 2.4, with other names of settings; both are configured as the page says.
+slapd gives up root before it reads its key: on one host all keys are for its group, on the other it has a copy for
+Debian's group ssl-cert.
+"""
 
 from __future__ import annotations
 
+import pathlib
+import re
 import subprocess
 import time
+from typing import Any
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
-from ansible_collections.campus.upki.tests.lab.lab import DOMAIN, Host
+from ansible_collections.campus.upki.tests.lab.lab import Host
 
-MAIL = Host("mail1", "bookworm", ())
-# name of the certificate: (server, endpoint, what openssl calls its STARTTLS)
+MAIL12, MAIL13 = Host("mail1", "bookworm", ()), Host("mail2", "trixie", ())
+HOSTS = (MAIL12, MAIL13)
+# beginning of the certificate's name: (server, endpoint); the port tells verify which STARTTLS
 SERVICES = {
-    f"smtp.{DOMAIN}": ("postfix", "127.0.0.1:25", "smtp"),
-    f"imap.{DOMAIN}": ("dovecot", "127.0.0.1:143", "imap"),
-    f"ldap.{DOMAIN}": ("slapd", "127.0.0.1:389", "ldap"),
+    "smtp": ("postfix", "127.0.0.1:25"),
+    "imap": ("dovecot", "127.0.0.1:143"),
+    "ldap": ("slapd", "127.0.0.1:389"),
 }
+PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "how-to" / "servers.md").read_text(encoding="utf-8")
+DOVECOT = {MAIL12: "2.3", MAIL13: "2.4"}
 SETUP = """set -e
-live() {{ echo /etc/upki/$1.{domain}/live; }}
+live() {{ echo /etc/upki/$1.{fqdn}/live; }}
 postconf -e "smtpd_tls_cert_file=$(live smtp)/fullchain.pem" "smtpd_tls_key_file=$(live smtp)/key.pem" \\
-    smtpd_tls_security_level=may mynetworks=127.0.0.0/8 inet_interfaces=all myhostname=mail1.{domain}
-printf 'ssl = required\\nssl_cert = <%s/fullchain.pem\\nssl_key = <%s/key.pem\\n' $(live imap) $(live imap) \\
-    >/etc/dovecot/conf.d/99-upki.conf
+    smtpd_tls_security_level=may mynetworks=127.0.0.0/8 inet_interfaces=all myhostname={fqdn}
+dovecot --version | grep -q '^{dovecot}[.]'
+cat >/etc/dovecot/conf.d/99-upki.conf <<END
+{settings}END
 cat >/root/tls.ldif <<END
 dn: cn=config
 changetype: modify
@@ -34,8 +46,9 @@ add: olcTLSCertificateFile
 olcTLSCertificateFile: $(live ldap)/fullchain.pem
 -
 add: olcTLSCertificateKeyFile
-olcTLSCertificateKeyFile: $(live ldap)/key.pem
+olcTLSCertificateKeyFile: {ldap_key}
 END
+adduser --quiet openldap ssl-cert
 systemctl stop slapd
 slapmodify -n 0 -F /etc/ldap/slapd.d -l /root/tls.ldif
 chown -R openldap: /etc/ldap/slapd.d
@@ -43,16 +56,41 @@ systemctl restart postfix dovecot slapd
 """
 
 
+def name_of(host: Host, service: str) -> str:
+    return f"{service}.{host.fqdn}"
+
+
+LDAP_KEY = {
+    MAIL12: f"/etc/upki/{name_of(MAIL12, 'ldap')}/live/key.pem",
+    MAIL13: f"/etc/ssl/private/{name_of(MAIL13, 'ldap')}.key",
+}
+
+
+def certificate(host: Host, service: str) -> dict[str, Any]:
+    """The row of upki_certificates before its server is named."""
+    row: dict[str, Any] = {"name": name_of(host, service), "software": SERVICES[service][0]}
+    if service == "ldap" and host is MAIL13:
+        row["links"] = [
+            {"path": LDAP_KEY[host], "what": "key", "copy": True, "group": "ssl-cert", "mode": "0640"},
+        ]
+    return row
+
+
+def settings(host: Host) -> str:
+    """The page's block for the Dovecot of this host."""
+    (block,) = re.findall(
+        rf"```ini\n(# /etc/dovecot/[^\n]* for Dovecot {re.escape(DOVECOT[host])} .*?)```", PAGE, re.DOTALL
+    )
+    return str(block).replace("imap.example.ac.jp", name_of(host, "imap"))
+
+
 @pytest.fixture(scope="module")
 def story(start: Start) -> tuple[Controller, Issuer]:
-    fleet = start(MAIL)
-    issuer = Issuer(fleet)
-    rows = [{"name": name, "software": row[0]} for name, row in SERVICES.items()]
-    # slapd gives up root before it reads its key.
-    fleet.set_host(
-        MAIL, upki_certificates=rows, upki_key_group="openldap", upki_key_mode="0640", upki_nginx_manage=False
-    )
-    return fleet, issuer
+    fleet = start(*HOSTS)
+    for host in HOSTS:
+        fleet.set_host(host, upki_certificates=[certificate(host, service) for service in SERVICES])
+    fleet.set_host(MAIL12, upki_key_group="openldap", upki_key_mode="0640")
+    return fleet, Issuer(fleet)
 
 
 def test_first_certificates_go_live_before_the_services_are_configured(story: tuple[Controller, Issuer]) -> None:
@@ -60,24 +98,25 @@ def test_first_certificates_go_live_before_the_services_are_configured(story: tu
     fleet.request().good()
     serials = issue(issuer)
     fleet.deploy().good()
-    fleet.on(MAIL, SETUP.format(domain=DOMAIN))
-    assert {name: presented(fleet, name) for name in SERVICES} == serials
+    for host in HOSTS:
+        words = {"fqdn": host.fqdn, "dovecot": DOVECOT[host], "settings": settings(host), "ldap_key": LDAP_KEY[host]}
+        fleet.on(host, SETUP.format(**words))
+    assert presented(fleet) == serials
 
 
 def test_renewal_is_presented_by_every_service(story: tuple[Controller, Issuer]) -> None:
     fleet, issuer = story
-    rows = [
-        {
-            "name": name,
-            "software": server,
-            "server": server,
-            "endpoint": endpoint,
-            "public_endpoint": f"{MAIL.fqdn}:{port}",
-        }
-        for name, (server, endpoint, protocol) in SERVICES.items()
-        for port in [endpoint.rpartition(":")[2]]
-    ]
-    fleet.set_host(MAIL, upki_certificates=rows)
+    for host in HOSTS:
+        rows = [
+            {
+                **certificate(host, service),
+                "server": server,
+                "endpoint": endpoint,
+                "public_endpoint": f"{host.fqdn}:{endpoint.rpartition(':')[2]}",
+            }
+            for service, (server, endpoint) in SERVICES.items()
+        ]
+        fleet.set_host(host, upki_certificates=rows)
     fleet.deploy().quiet()
     fleet.request(upki_renew_before="120d").good()
     serials = issue(issuer)
@@ -85,20 +124,52 @@ def test_renewal_is_presented_by_every_service(story: tuple[Controller, Issuer])
     fleet.deploy("--check").good()
     assert before == fleet.trees()
     fleet.deploy().good()
-    assert {name: presented(fleet, name) for name in SERVICES} == serials
+    assert presented(fleet) == serials
     fleet.deploy().quiet()
     fleet.verify().quiet()
 
 
+def test_a_copy_of_the_key_is_for_the_group_that_was_asked_for(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    live = f"/etc/upki/{name_of(MAIL13, 'ldap')}/live/key.pem"
+    assert fleet.on(MAIL13, f"stat -L -c '%a %U:%G' {LDAP_KEY[MAIL13]} {live}").split("\n")[:2] == [
+        "640 root:ssl-cert",
+        "600 root:root",
+    ]
+    fleet.on(MAIL13, f"cmp {LDAP_KEY[MAIL13]} {live}")
+    assert fleet.on(MAIL13, "ls /etc/ssl/private/").split().count(f"{name_of(MAIL13, 'ldap')}.key") == 1
+
+
+def test_dovecot_does_not_take_the_names_of_the_other_version(story: tuple[Controller, Issuer]) -> None:
+    """Why the page gives two blocks: the table's test refuses the wrong one, and dovecot keeps its certificate."""
+    fleet, issuer = story
+    before = [look(fleet, host, "imap") for host in HOSTS]
+    for host, other in ((MAIL12, MAIL13), (MAIL13, MAIL12)):
+        wrong = settings(other).replace(other.fqdn, host.fqdn)
+        fleet.on(host, f"cat >/etc/dovecot/conf.d/99-upki.conf <<END\n{wrong}END")
+    fleet.request(upki_renew_before="120d").good()
+    issue(issuer)
+    run = fleet.deploy()
+    assert {name: counts["failed"] for name, counts in run.recap.items()} == {host.name: 1 for host in HOSTS}
+    assert "doveconf" in run.output, run.output
+    assert [look(fleet, host, "imap") for host in HOSTS] == before
+
+
 def issue(issuer: Issuer) -> dict[str, int]:
-    return {name: issuer.issue(MAIL, name=name, names=[name], start=100, end=-98)[0] for name in SERVICES}
+    names = [(host, name_of(host, service)) for host in HOSTS for service in SERVICES]
+    return {name: issuer.issue(host, name=name, names=[name], start=100, end=-98)[0] for host, name in names}
 
 
-def presented(fleet: Controller, name: str) -> int:
-    """Serial of the certificate behind STARTTLS, as openssl sees it after verifying."""
-    _server, endpoint, protocol = SERVICES[name]
-    address = f"{fleet.lab.address(MAIL.name)}:{endpoint.rpartition(':')[2]}"
-    command = ["openssl", "s_client", "-connect", address, "-starttls", protocol, "-verify_hostname", name]
+def presented(fleet: Controller) -> dict[str, int]:
+    """Serials of the certificates behind STARTTLS."""
+    return {name_of(host, service): look(fleet, host, service) for host in HOSTS for service in SERVICES}
+
+
+def look(fleet: Controller, host: Host, service: str) -> int:
+    """Serial of one of them, as openssl sees it after verifying."""
+    name, port = name_of(host, service), SERVICES[service][1].rpartition(":")[2]
+    address = f"{fleet.lab.address(host.name)}:{port}"
+    command = ["openssl", "s_client", "-connect", address, "-starttls", service, "-verify_hostname", name]
     command += ["-CAfile", str(fleet.trust), "-verify_return_error", "-servername", name]
     end = time.monotonic() + 10
     while True:  # a service that was started just now
