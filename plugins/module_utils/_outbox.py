@@ -16,8 +16,14 @@ from ansible_collections.campus.upki.plugins.module_utils._faults import fault
 from ansible_collections.campus.upki.plugins.module_utils._rules import KEYS, KINDS, RULES, item
 
 SENT = "sent"  # where an operator may move what the IT centre has
-NAME = "{date}-{kind}-{number}.tsv"
-OWN_NAME = re.compile(r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})-(?P<kind>[a-z_]+)-(?P<number>[0-9]+)\.tsv")
+NAME = "{date}-{kind}-{label}{number}.tsv"
+OWN_NAME = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})-(?P<kind>[a-z_]+)-(?P<label>(?:[0-9A-Za-z]+-)?)(?P<number>[0-9]+)\.tsv"
+)
+LABEL = re.compile(r"[0-9A-Za-z]{0,32}")
+# NFS locks no folder, only files that are open for writing.
+FOLDER_UNLOCKABLE = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
+LOCK = ".lock"
 CSR = KEYS.index("csr")
 MODE = 0o644  # public data; whoever mails the file may be somebody else
 LOCK_WAIT = 30  # seconds
@@ -41,8 +47,17 @@ def kind_of_name(path):
 class Outbox:
     """The TSV files under one folder and its `sent` folder."""
 
-    def __init__(self, path, rules=RULES):
+    def __init__(self, path, label="", rules=RULES):
+        if not LABEL.fullmatch(label):
+            raise UpkiError(
+                "label_invalid",
+                "The label '{0}' for file names has other characters than letters and digits, or more than 32.".format(
+                    label
+                ),
+                "Correct 'label' (upki_outbox_label), or leave it out.",
+            )
         self.path = path
+        self.label = label + "-" if label else ""
         self.rules = rules
 
     @contextlib.contextmanager
@@ -50,19 +65,26 @@ class Outbox:
         """Only one run at a time writes here; another waits, and says so when it has waited long enough."""
         _atomic.make_dir(self.path)
         with _explained(self.path, "open the folder"):
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            descriptors = [os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)]
         try:
-            self._wait_for_lock(descriptor, wait)
+            if not self._wait_for_lock(descriptors[0], wait, FOLDER_UNLOCKABLE):
+                with _explained(self.path, "open the lock file in"):
+                    path = os.path.join(self.path, LOCK)
+                    descriptors.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE))
+                self._wait_for_lock(descriptors[1], wait)
             self._clear_leftovers()
             yield self
         finally:
-            os.close(descriptor)  # gives the lock back
+            for descriptor in descriptors:
+                os.close(descriptor)  # gives the lock back
 
-    def _wait_for_lock(self, descriptor, wait):
+    def _wait_for_lock(self, descriptor, wait, unlockable=()):
+        """True with the lock; False when the file system answers with one of these errors."""
         end = time.monotonic() + wait
         while True:
             try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
             except (BlockingIOError, PermissionError):
                 if time.monotonic() >= end:
                     raise UpkiError(
@@ -72,6 +94,11 @@ class Outbox:
                         path=self.path,
                     )
                 time.sleep(0.05)
+            except OSError as error:
+                if error.errno in unlockable:
+                    return False
+                with _explained(self.path, "lock"):
+                    raise
 
     def _clear_leftovers(self):
         """Temporary files of a run that was killed; only the holder of the lock comes here."""
@@ -118,9 +145,9 @@ class Outbox:
         used = [0]
         for path in list(self.files()) + list(taken):
             match = OWN_NAME.fullmatch(os.path.basename(path))
-            if match and match.group("date") == date and match.group("kind") == kind:
+            if match and match.group("date", "kind", "label") == (date, kind, self.label):
                 used.append(int(match.group("number")))
-        return os.path.join(self.path, NAME.format(date=date, kind=kind, number=max(used) + 1))
+        return os.path.join(self.path, NAME.format(date=date, kind=kind, label=self.label, number=max(used) + 1))
 
     def write(self, files):
         """Write [(path, bytes)]: all contents first, then the renames, each file whole or absent."""

@@ -141,6 +141,14 @@ options:
       - The module locks it while it works, so that two runs do not clash.
     type: path
     required: true
+  label:
+    description:
+      - Letters and digits, at most 32, that stand in the names of new files before the number, as in
+        V(2026-11-22-server_issue-job71-1.tsv).
+      - With another label for each, files from several folders can be copied into one without a clash. A record that
+        stands in the folder already is not written again, whatever the label of its file.
+    type: str
+    default: ""
   confirm_key_compromise:
     description:
       - Reason V(1) (keyCompromise) is meant. It says that a private key has leaked, and nothing takes it back.
@@ -326,6 +334,7 @@ def argument_spec():
             },
         },
         "dest": {"type": "path", "required": True},
+        "label": {"type": "str", "default": ""},
         "confirm_key_compromise": {"type": "bool", "default": False},
         "known_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     }
@@ -339,7 +348,7 @@ def run(params, check_mode, date):
     if faults:
         raise refusal(faults, len(params["records"]), "nothing was written")
     lines = [(row.kind, _tsv_set.final_line(row)) for number, row in rows]
-    box = _outbox.Outbox(params["dest"])
+    box = _outbox.Outbox(params["dest"], params.get("label") or "")
     if check_mode:
         files, more, diff = _outbox.deliver(lines, box, date, write=False)
     elif lines:

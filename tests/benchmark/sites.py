@@ -210,8 +210,13 @@ class LabSite(Site):
     def server(self, host: str, config: str) -> None:
         own = self.hosts[host]
         stores = " ".join(self.store(host, side) for side in STORES)
-        command = f"rm -rf {stores} /etc/nginx/conf.d/bench.conf; systemctl restart nginx"
-        self.controller.on(own, f"{command}; cat >/etc/nginx/conf.d/bench.conf <<'END'\n{config}END\n")
+        # A busy machine can be slow to stop a server.
+        script = (
+            f"systemctl stop nginx; rm -rf {stores} /etc/nginx/conf.d/bench.conf /run/nginx.pid; "
+            "for try in 1 2 3 4 5; do systemctl start nginx && test -s /run/nginx.pid && break; sleep 1; done; "
+            f"test -s /run/nginx.pid && cat >/etc/nginx/conf.d/bench.conf <<'END'\n{config}END\n"
+        )
+        self.controller.on(own, script)
 
     def store(self, host: str, side: str) -> str:
         return f"/etc/{STORES[side]}"

@@ -273,3 +273,73 @@ def test_two_runs_at_once_write_each_application_once(tmp_path):
 )
 def test_kind_of_name(name, kind):
     assert _outbox.kind_of_name(name) == kind
+
+
+# --- labels: files of several folders come together without a clash ----------------------------------------------
+
+
+def test_a_label_stands_in_the_names_and_has_numbers_of_its_own(tmp_path):
+    for label, serial in (("job7", 1), ("job7", 2), ("job8", 3), ("", 4)):
+        box = _outbox.Outbox(str(tmp_path), label)
+        with box.locked():
+            _outbox.deliver(lines_of(*revocations(serial)), box, DAY, write=True)
+    found = [name for name in names(tmp_path) if name.endswith(".tsv")]
+    assert found == [
+        "2026-11-22-server_revoke-1.tsv",
+        "2026-11-22-server_revoke-job7-1.tsv",
+        "2026-11-22-server_revoke-job7-2.tsv",
+        "2026-11-22-server_revoke-job8-1.tsv",
+    ]
+    assert {_outbox.kind_of_name(name) for name in found} == {"server_revoke"}
+
+
+def test_a_record_under_another_label_is_not_written_again(tmp_path):
+    deliver(tmp_path, *revocations(1))
+    box = _outbox.Outbox(str(tmp_path), "job7")
+    with box.locked():
+        (one,) = _outbox.deliver(lines_of(*revocations(1)), box, DAY, write=True)[0]
+    assert (one["written"], os.path.basename(one["path"])) == (False, "2026-11-22-server_revoke-1.tsv")
+
+
+@pytest.mark.parametrize("label", ["a b", "a-b", "../a", "a" * 33, "一"])
+def test_a_label_of_other_characters_is_refused(tmp_path, label):
+    with pytest.raises(UpkiError) as caught:
+        _outbox.Outbox(str(tmp_path), label)
+    assert caught.value.code == "label_invalid" and label in caught.value.message
+
+
+# --- file systems that lock no folder -----------------------------------------------------------------------------
+
+
+def without_folder_locks(monkeypatch, code):
+    """As NFS: a folder cannot be locked, a file can. Another file system's answer to the file is `code`."""
+    real = fcntl.flock
+
+    def flock(descriptor, operation):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if code:
+            raise OSError(code, os.strerror(code))
+        return real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_a_folder_that_cannot_be_locked_is_guarded_by_a_file_in_it(tmp_path, monkeypatch):
+    without_folder_locks(monkeypatch, None)
+    deliver(tmp_path, *revocations(1))
+    assert names(tmp_path) == [".lock", "2026-11-22-server_revoke-1.tsv"]
+    with _outbox.Outbox(str(tmp_path)).locked():
+        with pytest.raises(UpkiError) as caught, _outbox.Outbox(str(tmp_path)).locked(wait=0):
+            pass
+    assert caught.value.code == "outbox_locked"
+    deliver(tmp_path, *revocations(2))
+    assert len(names(tmp_path)) == 3
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    without_folder_locks(monkeypatch, errno.ENOLCK)
+    with pytest.raises(UpkiError) as caught:
+        deliver(tmp_path, *revocations(1))
+    assert caught.value.code == "outbox_io" and str(tmp_path) in caught.value.message
+    assert names(tmp_path) == [".lock"]
