@@ -115,6 +115,18 @@ def test_a_key_in_the_inbox_is_always_a_warning(folders: pathlib.Path) -> None:
     assert "PRIVATE" + " KEY-----" not in str(sent(executed))
 
 
+def test_the_host_gets_the_ca_certificates_at_hand(folders: pathlib.Path) -> None:
+    arguments = sent(run(folders, certificates=[{"name": "else.example.ac.jp"}], **ARGUMENTS)[1])
+    assert arguments["candidates"] == []
+    assert [len(arguments[option]) for option in ("authorities", "anchors")] == [1, 1]
+
+
+def test_a_damaged_intermediate_is_a_warning(folders: pathlib.Path) -> None:
+    (folders / "intermediates" / "half.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    result, _executed = run(folders, certificates=[{"name": NAME}], **ARGUMENTS)
+    assert "half.pem" in result["warnings"][0] and "cut off" in result["warnings"][0]
+
+
 def test_a_folder_that_does_not_exist_fails_before_the_host_is_asked(folders: pathlib.Path) -> None:
     result, executed = run(folders, certificates=[{"name": NAME}], inbox=["nowhere"])
     assert result["failed"] is True

@@ -334,6 +334,16 @@ def test_the_previous_requests_certificate_is_listed_and_the_new_one_awaited(hos
     assert [row["reason_code"] for row in result["ignored"]] == ["older"]
 
 
+def test_another_certificate_for_the_live_key_is_listed_and_not_installed(host):
+    live = host.first()
+    again = INTER.issue(NAME, live.public_key(), start=pki.NOW)
+    host.arrive(again)
+    result = host.run()
+    assert result["changed"] is False
+    assert [row["reason_code"] for row in result["ignored"]] == ["same_key"]
+    assert host.served() == _x509.der(live)
+
+
 def test_an_inbox_that_is_never_emptied_stops_nothing_when_generations_were_pruned(host):
     for _number in range(5):
         host.issue(host.request())
@@ -555,6 +565,23 @@ def test_a_stopped_server_is_a_warning_when_nothing_is_due(host):
     result = host.run()
     assert result["changed"] is False
     assert "nothing listens" in result["warnings"][0]
+
+
+def test_the_lock_is_held_during_tests_and_reload(host):
+    renewal(host)
+    held = []
+
+    def locked():
+        with pytest.raises(UpkiError) as caught, Store(host.store.path).lock(0):
+            pass
+        held.append(caught.value.code)
+        return False
+
+    host.web.broken = {"web-test": locked, "web-reload": locked}
+    host.run()
+    assert held == ["store_locked"] * 3
+    with host.store.lock(0):
+        pass  # and given back
 
 
 def test_the_store_is_locked_during_the_swap(host):

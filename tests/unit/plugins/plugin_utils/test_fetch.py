@@ -68,6 +68,42 @@ def test_the_address_in_the_leaf_completes_a_chain_to_a_given_root_and_is_kept(f
     assert web.requests == [URL]
 
 
+def test_what_lies_in_a_folder_is_taken_first_and_nothing_is_asked(folders: pathlib.Path) -> None:
+    web = Web(**{URL: pki.der(INTER.certificate)})
+    (folders / "inbox" / "ca.cer").write_bytes(pki.der(INTER.certificate))
+    candidate = look(folders, source(web, folders))
+    assert candidate["chain"] == [pki.pem(INTER.certificate)]
+    assert "downloaded" not in str(candidate["notices"])
+    assert web.requests == []
+
+
+def test_the_folder_of_intermediates_comes_before_the_inbox(folders: pathlib.Path) -> None:
+    twin = pki.CA("Fetch Inter", ROOT, label="Fetch Inter", end=pki.NOW + pki.days(300)).certificate
+    (folders / "given").mkdir()
+    for first, second in ((twin, INTER.certificate), (INTER.certificate, twin)):
+        (folders / "given" / "ca.cer").write_bytes(pki.der(first))
+        (folders / "inbox" / "ca.cer").write_bytes(pki.der(second))
+        places = ([str(folders / folder)] for folder in ("inbox", "given", "roots"))
+        found = _inbox.look([NAME], *places, pki.NOW)
+        assert found.candidates[0]["chain"] == [pki.pem(first)]
+
+
+def test_what_the_cache_has_of_the_catalogue_is_at_hand_unasked(shared: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    url = "https://repository.secomtrust.net/SC-Root2/tlsrsarootca2024cross-pem.cer"
+    name = "secom-tls-rsa-root-ca-2024-cross-by-security-communication-rootca2.pem"
+    page = (shared / "certs" / "ca" / name).read_bytes()
+    web = Web(**{url: page})
+    made = source(web, tmp_path)
+    assert made.known() == []
+    (cross,) = _x509.certificates_from_pem(page.decode())
+    assert made.get(url, _x509.sha256(cross)) == [cross]
+    assert source(web, tmp_path).known() == [cross]
+    assert web.requests == [url]
+    found = _inbox.look(["a.example.ac.jp"], [], [], [], MARCH, source(web, tmp_path))
+    assert found.authorities == [_x509.pem(cross)]
+    assert _inbox.look(["a.example.ac.jp"], [], [], [], MARCH, None).authorities == []
+
+
 def test_without_download_nothing_is_asked(folders: pathlib.Path) -> None:
     error = look(folders, None)["error"]
     assert isinstance(error, dict)
