@@ -5,16 +5,10 @@
 The certificates are judged at the real time, because OpenSSL's own verdict is part of the result.
 """
 
-import contextlib
 import datetime
-import os
-import pathlib
 import shutil
-import socket
 import ssl
-import subprocess
 import sys
-import time
 import warnings
 
 import pytest
@@ -273,114 +267,3 @@ def test_versions_on_request(visit):
     assert codes(result) == ["old_protocol_accepted"]
     assert result["protocols"] == {"TLSv1": False, "TLSv1.1": True, "TLSv1.2": True, "TLSv1.3": True}
     assert "(accepts TLSv1.1, TLSv1.2, TLSv1.3)" in _verify.summary([result])[0]
-
-
-# --- other servers than Python's -----------------------------------------------------------------------------
-
-
-def wait_for(port, process):
-    for _attempt in range(100):
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise AssertionError("the server did not start: {0}".format(process.stderr.read().decode("utf-8", "replace")))
-
-
-@contextlib.contextmanager
-def running(arguments, port):
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        wait_for(port, process)
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stderr.close()
-        process.stdin.close()
-
-
-def program(name):
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    return path or pytest.skip("{0} is not installed".format(name))
-
-
-def files(folder, chain):
-    folder.mkdir(exist_ok=True)
-    (folder / "chain.pem").write_text(pki.pem(*chain), encoding="ascii")
-    (folder / "key.pem").write_bytes(pki.key_pem(KEY))
-    return str(folder / "chain.pem"), str(folder / "key.pem")
-
-
-CHAINS = {"right": ([GOOD] + TAIL, []), "cross missing": ([GOOD, G8.certificate], ["cross_missing"])}
-
-
-@pytest.mark.parametrize("case", sorted(CHAINS))
-def test_nginx(visit, tmp_path, case):
-    nginx = program("nginx")
-    chain, expected = CHAINS[case]
-    certificate, key = files(tmp_path / "pki", chain)
-    port = tls_zoo.refusing_port()
-    (tmp_path / "nginx.conf").write_text(
-        "daemon off; pid {0}/pid; error_log stderr; events {{}} http {{ access_log off;\n"
-        "client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u;\n"
-        "scgi_temp_path {0}/s; server {{ listen 127.0.0.1:{1} ssl; server_name {2};\n"
-        "ssl_certificate {3}; ssl_certificate_key {4}; }} }}\n".format(tmp_path, port, NAME, certificate, key),
-        encoding="ascii",
-    )
-    arguments = [nginx, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    with running(arguments, port):
-        (result,) = visit({"host": "127.0.0.1", "port": port, "server_name": NAME})
-    assert codes(result) == expected
-
-
-@pytest.mark.parametrize("case", sorted(CHAINS))
-def test_openssl(visit, tmp_path, case):
-    openssl = program("openssl")
-    chain, expected = CHAINS[case]
-    certificate, key = files(tmp_path / "pki", chain)
-    port = tls_zoo.refusing_port()
-    (tmp_path / "pki" / "tail.pem").write_text(pki.pem(*chain[1:]), encoding="ascii")
-    arguments = [openssl, "s_server", "-accept", "127.0.0.1:{0}".format(port), "-key", key, "-cert", certificate]
-    with running(arguments + ["-cert_chain", str(tmp_path / "pki" / "tail.pem"), "-quiet"], port):
-        (result,) = visit({"host": "127.0.0.1", "port": port, "server_name": NAME})
-    assert codes(result) == expected
-
-
-@pytest.mark.parametrize("case", sorted(CHAINS))
-def test_apache(visit, tmp_path, case):
-    apache = program("apache2")
-    modules = pathlib.Path("/usr/lib/apache2/modules")
-    if not (modules / "mod_ssl.so").is_file():
-        pytest.skip("Apache's mod_ssl is not at {0}".format(modules))
-    chain, expected = CHAINS[case]
-    certificate, key = files(tmp_path / "pki", chain)
-    port = tls_zoo.refusing_port()
-    load = "".join(
-        "LoadModule {0}_module {1}/mod_{0}.so\n".format(name, modules)
-        for name in ("mpm_event", "authz_core", "socache_shmcb", "ssl")
-    )
-    (tmp_path / "httpd.conf").write_text(
-        load
-        + "ServerName {0}\nListen 127.0.0.1:{1}\nPidFile {2}/pid\nErrorLog {2}/log\nDefaultRuntimeDir {2}\n"
-        "DocumentRoot {2}\n<VirtualHost 127.0.0.1:{1}>\nServerName {0}\nSSLEngine on\n"
-        "SSLCertificateFile {3}\nSSLCertificateKeyFile {4}\n</VirtualHost>\n".format(
-            NAME, port, tmp_path, certificate, key
-        ),
-        encoding="ascii",
-    )
-    with running([apache, "-f", str(tmp_path / "httpd.conf"), "-DFOREGROUND"], port):
-        (result,) = visit({"host": "127.0.0.1", "port": port, "server_name": NAME})
-    assert codes(result) == expected
-
-
-def test_gnutls(visit, tmp_path):
-    server = program("gnutls-serv")
-    certificate, key = files(tmp_path / "pki", [GOOD] + TAIL)
-    port = tls_zoo.refusing_port()
-    arguments = [server, "-p", str(port), "--x509certfile", certificate, "--x509keyfile", key, "--quiet"]
-    with running(arguments, port):
-        (result,) = visit({"host": "127.0.0.1", "port": port, "server_name": NAME})
-    assert codes(result) == []

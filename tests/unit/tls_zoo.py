@@ -17,10 +17,10 @@ PATIENCE = 10  # seconds after which a server's thread gives up, so that no test
 
 
 @contextlib.contextmanager
-def listening(serve):
+def listening(serve, address="127.0.0.1", port=0):
     """A thread that calls serve(connection) for each connection; gives the port."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((address, port))
     listener.listen(32)
     stop = threading.Event()
 
@@ -43,7 +43,7 @@ def listening(serve):
     finally:
         stop.set()
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((address, port), 1).close()
         listener.close()
         thread.join(PATIENCE)
 
@@ -62,7 +62,7 @@ def context(chain, key, configure=None):
     handle, path = tempfile.mkstemp(suffix=".pem")
     try:
         with os.fdopen(handle, "w") as stream:
-            stream.write(pki.key_pem(key).decode("ascii") + pki.pem(*chain))
+            stream.write(pki.key_pem(key).decode("ascii") + (chain if isinstance(chain, str) else pki.pem(*chain)))
         made.load_cert_chain(path)
     finally:
         os.unlink(path)
@@ -76,15 +76,15 @@ def load_key(pem):
     return serialization.load_pem_private_key(pem, None, default_backend())
 
 
-def tls(chain, key, configure=None):
-    """A server that shakes hands and then waits for the client to go."""
+def tls(chain, key, configure=None, address="127.0.0.1", port=0):
+    """A server that shakes hands and then waits for the client to go. chain: certificates, or PEM text."""
     made = context(chain, key, configure)
 
     def serve(connection):
         with made.wrap_socket(connection, server_side=True) as secured:
             secured.recv(1)
 
-    return listening(serve)
+    return listening(serve, address, port)
 
 
 def says(*pieces):
