@@ -55,6 +55,7 @@ TOOLS = {
 }
 UPDATE = ["apt-get", "update", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]
 BOOT = 60  # seconds until a host answers ssh
+WATCHES = 1024  # inotify instances for all hosts of all labs on this machine
 BUILD = 900  # seconds for one root file system; a mirror that hangs ends nobody's patience
 MISSING = 3
 
@@ -269,6 +270,7 @@ class Lab:
             Root(release).build()
         self._ssh_key()
         self._bridge()
+        make_room()
         for host in hosts:
             taken = {other.number for other in self.hosts.values() if other.name != host.name}
             host.number = next(n for n in range(11, 250) if n not in taken)
@@ -529,6 +531,14 @@ def command_line(pid: int) -> str:
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+def make_room() -> None:
+    """Each systemd watches files with a few of what the kernel gives root 128 of, which is enough for some 12 hosts."""
+    limit = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+    with contextlib.suppress(OSError):  # as it is, then
+        if int(limit.read_text()) < WATCHES:
+            limit.write_text(str(WATCHES))
 
 
 def machines(beginning: str) -> list[int]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""relay.py HOST PORT: a slow line for a ProxyCommand of ssh where the kernel has no netem; packets come 150 ms late."""
+"""relay.py HOST PORT: a slow line for a ProxyCommand of ssh where the kernel has no netem; packets come 80 ms late."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-DELAY, JITTER = 0.15, 0.03
+DELAY, JITTER = 0.08, 0.02
 
 
 def late(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:

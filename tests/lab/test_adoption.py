@@ -27,6 +27,11 @@ VHOST = f"""server {{
 def story(start: Start) -> tuple[Controller, Issuer, int]:
     fleet = start(OLD)
     issuer = Issuer(fleet)
+    return fleet, issuer, set_up_by_hand(fleet, issuer)
+
+
+def set_up_by_hand(fleet: Controller, issuer: Issuer) -> int:
+    """The serial of what the old host serves."""
     wrong = pki.CA("NII Open Domain CA - G0", issuer.root)
     key = pki.new_key("rsa2048")
     fields = {"C": "JP", "ST": "tokyo", "L": "chofu", "O": SUBJECT["organization"], "OU": "Lab", "CN": OLD.fqdn}
@@ -46,7 +51,7 @@ def story(start: Start) -> tuple[Controller, Issuer, int]:
         upki_nginx_manage=False,
         upki_certificates=[certificate(OLD, dns_names=[], current_certificate=CERTIFICATE)],
     )
-    return fleet, issuer, leaf.serial_number
+    return int(leaf.serial_number)
 
 
 def test_the_old_certificate_is_judged_by_what_its_server_presents(story: tuple[Controller, Issuer, int]) -> None:

@@ -21,6 +21,8 @@ class Watch:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.handle = LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.handle < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "inotify")
         for path in (folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())):
             if LIBC.inotify_add_watch(self.handle, os.fsencode(path), CHANGES) < 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
