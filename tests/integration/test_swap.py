@@ -389,17 +389,84 @@ RUN = "import json, sys; from ansible_collections.campus.upki.plugins.module_uti
 RUN += "json.dump(_install.run(json.load(open(sys.argv[1]))), sys.stdout)"
 
 
-def on_the_host(server: servers.Server, **row: Any) -> subprocess.Popen[bytes]:
-    """The install as a process of its own."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def command_line(server: servers.Server, **row: Any) -> list[str]:
+    """The install as a command."""
     params = server.issuer.path / "params.json"
     params.write_text(json.dumps(server.issuer.params(server.item(), servers=server.row(**row))))
+    return [sys.executable, "-B", "-c", RUN, str(params)]
+
+
+def on_the_host(server: servers.Server, **row: Any) -> subprocess.Popen[bytes]:
+    """The install as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(params)],
+        command_line(server, **row),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=ENVIRONMENT,
     )
+
+
+# --- disks that fail ---------------------------------------------------------------------------------------------
+
+
+def traced(server: servers.Server, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """The install under strace. Children are not followed, so the server's own commands work."""
+    program = shutil.which("strace")
+    if program is None or subprocess.run([program, "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("no strace that may trace here")
+    return subprocess.run(
+        [program, *options, *command_line(server)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
+    )
+
+
+FAILING = {  # what fails: (strace's options, the path that the message names, below the name's folder)
+    "the files before the flip": (["rename:error=ENOSPC:when=3"], "generations/{0}/fullchain.pem"),
+    "the flip": (["rename:error=ENOSPC:when=4"], "live"),
+    "the folder's fsync after the flip": (["fsync:error=EIO:when=1", "-P"], "live"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(FAILING))
+def test_a_disk_that_fails_leaves_the_old_certificate_serving(server: servers.Server, what: str) -> None:
+    (inject, *only), place = FAILING[what]
+    pending = server.issuer.request()
+    leaf = server.issuer.issue(pending)
+    old, live = server.served(), server.issuer.live()
+    folder = f"{server.issuer.store.path}/{NAME}"
+    answer = traced(server, "-e", f"inject={inject}", "-o", "/dev/null", *only, *[folder for _option in only])
+    assert answer.returncode != 0
+    said = answer.stderr.decode()
+    assert "UpkiError: Could not" in said and f"{folder}/{place.format(pending.id)}'" in said, said
+    assert (server.served(), server.issuer.live()) == (old, live)
+    install(server)
+    assert server.served() == leaf.serial_number
+    assert install(server)["changed"] is False
+
+
+def test_an_immutable_folder_leaves_the_old_certificate_serving(server: servers.Server) -> None:
+    chattr = shutil.which("chattr")
+    if chattr is None or os.geteuid() != 0:
+        pytest.skip("needs root and chattr")
+    leaf = server.issuer.issue(server.issuer.request())
+    target = str(pathlib.Path(server.issuer.store.path, NAME))
+    if subprocess.run([chattr, "+i", target], capture_output=True, check=False).returncode:
+        pytest.skip("this file system has no immutable flag")
+    try:
+        error = refused("store_io", server)
+    finally:
+        subprocess.run([chattr, "-i", target], check=True)
+    assert "lsattr" in error.fix
+    install(server)
+    assert server.served() == leaf.serial_number
 
 
 @pytest.mark.parametrize("when", ["in the test before the flip", "in the test after the flip", "in the reload"])
