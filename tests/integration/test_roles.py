@@ -109,8 +109,10 @@ class Host:
         self.issuer.install({"name": NAME})
 
     def nginx(self, text: str) -> str:
-        page = f"server {{ listen 127.0.0.1:{self.plain} default_server; listen [::1]:{self.plain} default_server;\n"
-        return text.replace("include ", f"{page}root {self.server.path}/html; }}\ninclude ")
+        """With a server behind the others and not marked as the default, as Red Hat has it."""
+        page = f"server {{ listen 127.0.0.1:{self.plain}; listen [::1]:{self.plain}; server_name _;\n"
+        assert text.endswith("}\n")
+        return f"{text[:-2]}{page}root {self.server.path}/html; }}\n}}\n"
 
     def apache(self, text: str) -> str:
         """With the modules in a file of their own, as distributions have them."""
