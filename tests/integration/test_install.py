@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils._store import Generation
 from ansible_collections.campus.upki.tests.integration import servers
+from ansible_collections.campus.upki.tests.unit import pki
 
 ANSIBLE = shutil.which("ansible", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
 NAME = servers.NAME
@@ -115,6 +116,39 @@ def test_one_exchange_each_and_no_trace_of_a_key(controller: Controller, issuer:
     for folder in ("local", "remote", "cache"):
         for path in (controller.path / folder).rglob("*"):
             assert not path.is_file() or secrets[0] not in path.read_text(errors="replace"), path
+
+
+def test_an_old_chain_is_mended_in_one_exchange_without_its_certificate_in_the_inbox(
+    controller: Controller, issuer: servers.Issuer
+) -> None:
+    leaf = issuer.issue(issuer.request())
+    controller.run("install", **arguments(issuer))
+    for path in (issuer.path / "inbox").iterdir():
+        path.unlink()
+    inter, cross = issuer.with_cross()
+    rehearsed = controller.run("install", "--check", **arguments(issuer))
+    assert rehearsed["certificates"][0]["reason_code"] == "chain_mended"
+    off = controller.run("install", mend_chain=False, **arguments(issuer))
+    assert off["changed"] is False and "upki_mend_chain" in controller.last
+    mended = controller.run("install", **arguments(issuer))
+    assert mended["changed"] is True
+    assert controller.last.count("Using module file") == 1
+    assert "+  - C=JP, O=Example CA, Ltd., CN=Lab Root" in controller.last
+    live = pathlib.Path(issuer.store.path, NAME, "live", "fullchain.pem")
+    assert live.read_text() == pki.pem(leaf, inter, cross)
+    assert controller.run("install", **arguments(issuer))["changed"] is False
+
+
+def test_places_may_be_a_text_or_a_list(controller: Controller, issuer: servers.Issuer) -> None:
+    issuer.issue(issuer.request())
+    controller.run("install", **arguments(issuer))
+    closed = [f"127.0.0.1:{servers.free_port()}", f"[::1]:{servers.free_port()}"]
+    row = {"web": {"test": [], "reload": ["true"]}}
+    for endpoint in (closed[0], closed):
+        item = {"name": NAME, "server": "web", "endpoint": endpoint}
+        result = controller.run("install", **{**arguments(issuer), "certificates": [item]}, servers=row)
+        assert result["changed"] is False
+        assert [place in controller.last for place in closed] == [True, endpoint is closed]
 
 
 def test_a_failure_has_words_a_code_and_no_trace_of_a_key(controller: Controller, issuer: servers.Issuer) -> None:
