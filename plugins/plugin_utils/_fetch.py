@@ -63,8 +63,8 @@ class Source:
 
     def known(self) -> list[Any]:
         """Certificates of the catalogue that lie in the cache; nothing is asked."""
-        rows = [row for row in _catalogue.ROWS if row["url"]]
-        return [one for row in rows for one in _cached(self._kept(row["url"]), row["url"], row["sha256"])]
+        places = [(str(row["url"]), str(row["sha256"])) for row in _catalogue.ROWS if row["url"]]
+        return [one for url, sha256 in places for one in _cached(self._kept(url), url, sha256)]
 
     def _kept(self, url: str) -> pathlib.Path:
         return self.cache / hashlib.sha256(url.encode()).hexdigest()

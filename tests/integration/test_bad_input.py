@@ -161,15 +161,9 @@ def public_key(desk: Desk) -> bytes:
 
 
 def p12(desk: Desk) -> bytes:
-    key = serialization.load_pem_private_key(pathlib.Path(desk.pending.key_path).read_bytes(), None)
-    data: bytes = pkcs12.serialize_key_and_certificates(
-        b"x",
-        key,
-        desk.leaf,
-        None,
-        serialization.BestAvailableEncryption(b"secret"),  # type: ignore[arg-type]
-    )
-    return data
+    key: Any = serialization.load_pem_private_key(pathlib.Path(desk.pending.key_path).read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    return pkcs12.serialize_key_and_certificates(b"x", key, desk.leaf, None, secret)
 
 
 USELESS: dict[str, tuple[Callable[[Desk], bytes], str]] = {
