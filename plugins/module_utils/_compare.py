@@ -10,10 +10,29 @@ SHOWN = 5  # other endpoints named in a sentence
 
 def together(results):
     """The results with findings about keys and names that they share; changes and returns the list."""
-    for result in results:
-        if result["certificate"]:
-            result["findings"] += _reused(result, results) + _mixed(result, results)
+    seen = [result for result in results if result["certificate"]]
+    by_key = _groups(seen, _key)
+    by_name = _groups(seen, _name)
+    for result in seen:
+        result["findings"] += _reused(result, by_key[_key(result)]) + _mixed(result, by_name[_name(result)])
     return results
+
+
+def _key(result):
+    return result["certificate"]["spki_sha256"]
+
+
+def _name(result):
+    return result["server_name"], result["port"]
+
+
+def _groups(results, field):
+    """{value of the field: sorted [(place, SHA-256, start of validity)]}; thousands cannot be compared in pairs."""
+    groups = {}
+    for result in results:
+        leaf = result["certificate"]
+        groups.setdefault(field(result), set()).add((place(result), leaf["sha256"], leaf["not_before"]))
+    return {value: sorted(rows) for value, rows in groups.items()}
 
 
 def with_store(results, expected):
@@ -33,16 +52,14 @@ def with_store(results, expected):
     return results
 
 
-def _others(result, results, field):
-    """Results with the same value in a field and another certificate."""
-    for other in results:
-        leaf = other["certificate"]
-        if leaf and leaf["sha256"] != result["certificate"]["sha256"] and field(other) == field(result):
-            yield other
+def _others(result, group):
+    """The rows of a group with another certificate."""
+    mine = result["certificate"]["sha256"]
+    return [row for row in group if row[1] != mine] if len(group) > 1 else []
 
 
 def _places(others):
-    names = sorted({place(other) for other in others})
+    names = [row[0] for row in others]
     return ", ".join(names[:SHOWN]) + (" and {0} more".format(len(names) - SHOWN) if len(names) > SHOWN else "")
 
 
@@ -53,20 +70,16 @@ def place(result):
     return text if address in (None, result["host"]) else "{0} [{1}]".format(text, address)
 
 
-def _reused(result, results):
-    others = list(_others(result, results, lambda row: row["certificate"]["spki_sha256"]))
+def _reused(result, group):
+    others = _others(result, group)
     return [finding("key_reused", others=_places(others))] if others else []
 
 
-def _mixed(result, results):
+def _mixed(result, group):
     """Only the older one of two certificates is wrong."""
     mine = result["certificate"]["not_before"]
-    newer = [
-        other
-        for other in _others(result, results, lambda row: (row["server_name"], row["port"]))
-        if other["certificate"]["not_before"] > mine
-    ]
+    newer = [row for row in _others(result, group) if row[2] > mine]
     if not newer or not result["host"]:
         return []
-    values = {"other": newer[0]["certificate"]["not_before"][:10], "not_before": mine[:10]}
+    values = {"other": newer[0][2][:10], "not_before": mine[:10]}
     return [finding("mixed_certificates", others=_places(newer), server_name=result["server_name"], **values)]

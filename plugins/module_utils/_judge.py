@@ -3,6 +3,7 @@
 """From what was observed at an endpoint to its result: pure functions, the time is an argument."""
 
 import datetime
+import functools
 import platform
 
 from ansible_collections.campus.upki.plugins.module_utils import (
@@ -46,6 +47,7 @@ class Surroundings(object):
 
 def judge(seen, wanted, around):
     """The result of one endpoint. wanted: certificate_sha256 (or None) and dns_names of the endpoint."""
+    _cards.believe(seen.get("verified") or ())
     cards, findings = _read_chain(seen["chain"])
     findings = _connection(seen) + findings
     result = {"certificate": None, "chain": [describe(row) for row in cards], "days_left": None, "stores": {}}
@@ -70,14 +72,24 @@ def _read_chain(ders):
     """(cards, findings about what cannot be read); without a readable leaf there are no cards."""
     cards, findings = [], []
     for position, der in enumerate(ders, 1):
-        certificate, reason = _load(der)
+        card, reason = _card(der) if position == 1 else _shared_card(der)
         if not reason:
-            cards.append(_cards.card(certificate))
+            cards.append(card)
             continue
         findings.append(finding("certificate_unreadable", position=position, text=reason))
         if position == 1:
             return [], findings
     return cards, findings
+
+
+def _card(der):
+    """(the card, '') of a certificate's bytes, or (None, why it cannot be read)."""
+    certificate, reason = _load(der)
+    return (None, reason) if reason else (_cards.card(certificate), "")
+
+
+# A fleet shares its intermediates; nobody changes a card.
+_shared_card = functools.lru_cache(maxsize=500)(_card)
 
 
 def _load(der):

@@ -27,6 +27,7 @@ class Chain(object):
         self.served = _unique(served)
         self.roots = [row for row in self.served[1:] if row["root"]]
         self.steps = 0
+        self.faultless = None
         paths = list(self._paths([self.leaf]))
         self.path = self._best(paths)
         self.longest = max(paths, key=lambda path: (path[: len(self.path)] == self.path, len(path)))
@@ -58,6 +59,7 @@ class Chain(object):
         good = [path for path in ranked if self._worth(path)[:2] == (True, True)]
         for path in good[:MAX_EXAMINED]:
             if not _path.faults(self.certificates(path)):
+                self.faultless = path
                 return path
         return ranked[0]
 
@@ -196,7 +198,8 @@ def _not_for_servers(chain, child, row):
 def _rules(chain):
     """What the path breaks of the rules for every step; the store's own certificate is the last step."""
     path = chain.certificates(chain.path)
-    reasons, some = _path.faults(path), _path.strict_faults(path)
+    reasons = [] if chain.path is chain.faultless else _path.faults(path)
+    some = _path.strict_faults(path)
     findings = [finding("chain_invalid", reasons="; ".join(reasons))] if reasons else []
     return findings + ([finding("strict_clients", reasons="; ".join(some))] if some else [])
 

@@ -7,6 +7,7 @@ clients refuse besides (`strict_faults`). A path is a list of certificates, the 
 """
 
 import datetime
+import functools
 import ipaddress
 
 from ansible_collections.campus.upki.plugins.module_utils import _x509
@@ -26,14 +27,23 @@ def faults(path):
     """One sentence for each rule that the path breaks."""
     found = []
     for index, certificate in enumerate(path):
-        label = "'{0}'".format(_x509.name_value(certificate.subject, "CN") or _x509.name_text(certificate.subject))
-        rules = BOTH + (ISSUER if index else SERVER)
-        found += ["{0} {1}".format(label, text) for holds, text in rules if not holds(certificate)]
+        label = _label(certificate)
+        found += _broken(certificate, BOTH + (ISSUER if index else SERVER))
         if index and not _length_holds(path, index):
             found.append("{0} allows fewer CA certificates below it".format(label))
         if index:
             found += ["{0} {1}".format(label, text) for text in _constraint_faults(path, index)]
     return found
+
+
+def _label(certificate):
+    return "'{0}'".format(_x509.name_value(certificate.subject, "CN") or _x509.name_text(certificate.subject))
+
+
+@functools.lru_cache(maxsize=1000)
+def _broken(certificate, rules):
+    """What one certificate breaks of the rules about itself; a fleet shares its intermediates and roots."""
+    return tuple("{0} {1}".format(_label(certificate), text) for holds, text in rules if not holds(certificate))
 
 
 def _understood(certificate):
@@ -98,11 +108,10 @@ def strict_faults(path):
     """One sentence for each rule that the path breaks and that only some clients hold it to."""
     found = []
     for index, certificate in enumerate(path):
-        label = "'{0}'".format(_x509.name_value(certificate.subject, "CN") or _x509.name_text(certificate.subject))
         rules = () if index and not _x509.is_ca(certificate) else STRICT_ISSUER if index else STRICT_SERVER
         if index + 1 < len(path):
             rules = (STRICT_BELOW,) + rules
-        found += ["{0} {1}".format(label, text) for holds, text in rules if not holds(certificate)]
+        found += _broken(certificate, rules)
     return found
 
 

@@ -4,7 +4,7 @@
 
 An *observation* is a dict of plain facts: host, port, server_name, address, error (None or code, phase, text),
 trusted (OpenSSL's own verdict, None where none was reached), verify_text, version, cipher, chain (DER bytes, leaf
-first), whole_chain (False where this Python can show the leaf only).
+first), whole_chain (False where this Python can show the leaf only), verified (the path that OpenSSL found, DER).
 
 Two things are deliberate. The handshake accepts old protocols and weak keys, because the aim is to see and name
 them. And a chain that OpenSSL refuses is fetched by a second connection without verification, because a failed
@@ -163,7 +163,7 @@ def probe(endpoint, trust, timeout):
     seen = dict(
         endpoint, address=None, error=None, trusted=None, verify_text="", version=None, cipher=None, seconds=timeout
     )
-    seen.update(chain=[], whole_chain=True)
+    seen.update(chain=[], whole_chain=True, verified=[])
     refused = attempt(seen, trust.strict, timeout)
     if getattr(refused, "reason", None) == "CERTIFICATE_VERIFY_FAILED":
         # verify_message exists from Python 3.7 on
@@ -273,18 +273,27 @@ def _note(seen, tls, context):
     seen["cipher"] = (tls.cipher() or [None])[0]
     if context.verify_mode == ssl.CERT_REQUIRED:
         seen["trusted"] = True
+        seen["verified"] = _chain_by(tls, "get_verified_chain") or []
     seen["chain"], seen["whole_chain"] = served_chain(tls)
 
 
 def served_chain(tls):
     """([DER, …] as sent, True), or ([leaf], False) where this Python cannot show more."""
-    if hasattr(tls, "get_unverified_chain"):  # 3.13 and later
-        return [bytes(row) for row in tls.get_unverified_chain()], True
-    inner = getattr(tls, "_sslobj", None)
-    if hasattr(inner, "get_unverified_chain"):  # 3.10 to 3.12
-        return [ssl.PEM_cert_to_DER_cert(row.public_bytes()) for row in inner.get_unverified_chain() or []], True
+    chain = _chain_by(tls, "get_unverified_chain")
+    if chain is not None:
+        return chain, True
     leaf = tls.getpeercert(binary_form=True)
     return ([leaf] if leaf else []), False
+
+
+def _chain_by(tls, method):
+    """[DER, …], or None where this Python does not have the method."""
+    if hasattr(tls, method):  # 3.13 and later
+        return [bytes(row) for row in getattr(tls, method)()]
+    inner = getattr(tls, "_sslobj", None)
+    if hasattr(inner, method):  # 3.10 to 3.12
+        return [row.public_bytes(ssl._ssl.ENCODING_DER) for row in getattr(inner, method)() or []]
+    return None
 
 
 def explain(error):

@@ -4,8 +4,8 @@
 
     python tests/benchmark/bench_verify.py [--endpoints 1000] [--rounds 3] [--loop 50]
 
-All endpoints are ports of one server process on loopback with one ECDSA certificate and a chain of two, so what is
-measured is the client. Compared are
+All endpoints are ports of one server process on loopback, each with an ECDSA key and certificate of its own and the
+same intermediate. Compared are
 
 - the whole task: `ansible localhost -m campus.upki.verify`, with the start of Ansible;
 - the rules alone: the module's functions, started as a process of their own, with judging;
@@ -52,21 +52,20 @@ TIMEOUT = 30
 # --- the servers ---------------------------------------------------------------------------------------------
 
 
-def prepare(folder: pathlib.Path) -> None:
-    """Certificates that are valid now."""
+def prepare(folder: pathlib.Path, count: int) -> None:
+    """Certificates that are valid now, one for each endpoint."""
     now = datetime.datetime.now(datetime.UTC)
     root = pki.CA("Root", start=now - pki.days(100), end=now + pki.days(900))
     sub = pki.CA("Sub", issuer=root, start=now - pki.days(100), end=now + pki.days(900))
-    key = pki.key("leaf", "p256")
-    leaf = sub.issue(NAME, public_key=key.public_key(), start=now - pki.days(1), end=now + pki.days(190))
     (folder / "root.pem").write_text(pki.pem(root.certificate), encoding="ascii")
-    (folder / "server.pem").write_text(pki.key_pem(key).decode("ascii") + pki.pem(leaf, sub.certificate))
+    for number in range(count):
+        key = pki.new_key("p256")
+        leaf = sub.issue(NAME, public_key=key.public_key(), start=now - pki.days(1), end=now + pki.days(190))
+        (folder / f"{number}.pem").write_text(pki.key_pem(key).decode("ascii") + pki.pem(leaf, sub.certificate))
 
 
-def serve(count: int, server_file: str, pipe: Connection) -> None:
+def serve(count: int, folder: str, pipe: Connection) -> None:
     """One process with `count` listening ports; sends the ports and runs until it is ended."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(server_file)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
@@ -75,7 +74,9 @@ def serve(count: int, server_file: str, pipe: Connection) -> None:
 
     async def listen() -> None:
         ports = []
-        for _number in range(count):
+        for number in range(count):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(os.path.join(folder, f"{number}.pem"))
             server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context, backlog=64)
             ports.append(server.sockets[0].getsockname()[1])
             servers.append(server)
@@ -205,8 +206,8 @@ def run(count: int, rounds: int, looped: int) -> list[str]:
     ours, theirs = multiprocessing.Pipe()
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place)
-        prepare(folder)
-        server = multiprocessing.Process(target=serve, args=(count, str(folder / "server.pem"), theirs), daemon=True)
+        prepare(folder, count)
+        server = multiprocessing.Process(target=serve, args=(count, str(folder), theirs), daemon=True)
         server.start()
         try:
             ports = ours.recv()

@@ -44,6 +44,28 @@ def test_signatures_are_computed_once(monkeypatch):
     assert len(calls) == 3 and len(_cards._SIGNATURES) <= 2
 
 
+def test_what_openssl_verified_is_not_reckoned_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr(_cards, "_SIGNATURES", {})
+    monkeypatch.setattr(_x509, "signed_by", lambda certificate, key: calls.append(certificate) or False)
+    leaf, sub, root = (_cards.card(one) for one in (LEAF, SUB.certificate, ROOT.certificate))
+    del calls[:]
+    _cards.believe([pki.der(LEAF), pki.der(SUB.certificate), pki.der(ROOT.certificate)])
+    assert _cards.issues(sub, leaf) and _cards.issues(root, sub) and calls == []
+    assert not _cards.issues(
+        _cards.card(pki.CA("Sub", ROOT).certificate), leaf
+    )  # the same name and key, and not the same
+    assert calls
+
+
+def test_believing_is_bounded(monkeypatch):
+    monkeypatch.setattr(_cards, "_SIGNATURES", {})
+    monkeypatch.setattr(_cards, "MOST_SIGNATURES", 10)
+    for number in range(50):
+        _cards.believe([b"leaf %d" % number, b"sub", b"root"])
+        assert len(_cards._SIGNATURES) < 10
+
+
 def test_the_catalogue_s_cards_are_compared_by_key_identifier():
     known = _cards.known_cards()
     assert len(known) == sum(1 for row in _catalogue.ROWS if row["role"] != "root")

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Findings that need more than one endpoint."""
 
+import time
+
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _compare
 
@@ -48,6 +50,15 @@ def test_another_port_is_another_service():
 
 def test_endpoints_without_a_certificate_are_passed_over():
     assert codes(result("a", "c1"), result("b", "c2", certificate=None)) == [[], []]
+
+
+@pytest.mark.parametrize("certificates", [1, 3000], ids=["one", "different"])
+def test_thousands_that_share_a_key_take_no_minutes(certificates):
+    rows = [result("h{0}".format(number), "c{0}".format(number % certificates)) for number in range(3000)]
+    started = time.time()
+    _compare.together(rows)
+    assert time.time() - started < 5
+    assert len(rows[0]["findings"]) == (certificates > 1)
 
 
 # --- with the store ------------------------------------------------------------------------------------------

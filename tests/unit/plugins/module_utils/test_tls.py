@@ -46,6 +46,9 @@ def test_a_trusted_chain(trust):
     assert seen["address"] == "127.0.0.1" and seen["version"].startswith("TLSv1.") and seen["cipher"]
     assert seen["whole_chain"] is WHOLE
     assert seen["chain"] == [pki.der(one) for one in (CHAIN if WHOLE else CHAIN[:1])]
+    assert seen["verified"] == (
+        [pki.der(one) for one in CHAIN + [ROOT.certificate]] if sys.version_info >= (3, 10) else []
+    )
 
 
 @pytest.mark.skipif(not WHOLE, reason="neither this Python nor openssl shows the chain")
@@ -60,7 +63,7 @@ def test_a_refused_chain_is_brought_home_all_the_same(trust):
         seen = look(port, trust)
     assert seen["trusted"] is False
     assert ("issuer" if sys.version_info >= (3, 7) else "verify failed") in seen["verify_text"]
-    assert seen["error"] is None and seen["chain"] == [pki.der(LEAF)]
+    assert seen["error"] is None and seen["chain"] == [pki.der(LEAF)] and seen["verified"] == []
 
 
 def test_the_server_name_is_sent(trust):
