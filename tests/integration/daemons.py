@@ -80,8 +80,8 @@ class Daemon(servers.Server):
             return False
         return True
 
-    def served(self, name: str = NAME) -> int | None:
-        seen = _probe.look("127.0.0.1", self.port, name, self.starttls)
+    def served(self, name: str = NAME, port: int = 0) -> int | None:
+        seen = _probe.look("127.0.0.1", port or self.port, name, self.starttls)
         return None if seen.leaf is None else int(_x509.certificate_from_der(seen.leaf).serial_number)
 
 

@@ -287,7 +287,8 @@ def test_the_settings_are_mozillas_and_no_more_than_asked_for(host: Host) -> Non
     assert negotiated(host, ssl.TLSVersion.TLSv1_2, "AES128-SHA256") == ""
     assert negotiated(host, ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES128-SHA256") == ""
     assert header(host) == ""
-    host.run(**{f"upki_{host.kind}_hsts": 300})
+    hsts: dict[str, Any] = {f"upki_{host.kind}_hsts": 300}
+    host.run(**hsts)
     until(lambda: header(host) == "max-age=300")
 
 
