@@ -260,9 +260,9 @@ class Job(object):
         plan = Plan(item, slot, action, live, standing, result)
         if standing is None or self.now > _x509.not_after(standing.certificate):
             return plan
-        return self.with_good_chain(plan, seen, bool(wrong))
+        return self.with_good_chain(plan, seen)
 
-    def with_good_chain(self, plan, seen, relinked):
+    def with_good_chain(self, plan, seen):
         """The plan for a live certificate; one that mends its chain where that is old and a better one is at hand."""
         live, standing = plan.generation, plan.candidate
         judged = _served_chain.judge(standing.certificate, standing.chain, self.authorities, self.roots, self.now)
@@ -271,7 +271,7 @@ class Job(object):
             return plan
         if judged.chain is None and not begun:
             return self.with_notice(plan, judged, "")
-        why_not = "" if begun else self.why_not_mend(plan, seen, relinked)
+        why_not = "" if begun else self.why_not_mend(plan, seen)
         if why_not:
             return self.with_notice(plan, judged, why_not)
         better = judged.chain if self.mend else None
@@ -283,14 +283,15 @@ class Job(object):
         slot = _mend.ChainSlot(plan.slot, chosen.certificate, chosen.chain)
         return plan._replace(slot=slot, action="chain", candidate=chosen, result=result, before=fields(standing))
 
-    def why_not_mend(self, plan, seen, relinked):
+    def why_not_mend(self, plan, seen):
         """A sentence where a better chain is at hand and not for us to put there; ''."""
         if not self.mend:
             return "It was left, because 'mend_chain' (upki_mend_chain) is false."
         silent = [_swap.where(place) for place, verdict, _found in seen if verdict == "closed"]
         if silent:
             return "It was left, because nothing answers on {0}.".format(", ".join(silent))
-        other = [] if relinked else [place for place, _v, found in seen if not _reads(plan, place, found)]
+        # What is about to be reloaded says nothing yet of the files that it reads.
+        other = [place for place, _v, found in seen if plan.action == "none" and not _reads(plan, place, found)]
         if other:
             return (
                 "It was left, because {0} sends another chain than the store's: the server reads other files. Let its "

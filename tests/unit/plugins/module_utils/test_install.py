@@ -923,6 +923,15 @@ def left(host, words, **options):
     assert tree(host.store.path) == before and host.web.commands.count("web-reload") == reloads
 
 
+def test_a_lost_reload_and_an_old_chain_are_made_up_for_together(host):
+    leaf = aged(host)
+    host.web.serving[NAME], host.web.chains[NAME] = pki.der(INTER.issue(NAME)), []
+    row = only(host.run(**AT_HAND))
+    assert (row["reason_code"], row["notices"]) == ("chain_mended", [])
+    assert host.served() == _x509.der(leaf) and len(host.web.chains[NAME]) == 2
+    assert host.web.commands.count("web-reload") == 1
+
+
 def test_it_can_be_switched_off(host):
     aged(host)
     left(host, "upki_mend_chain", mend_chain=False)
