@@ -84,6 +84,11 @@ FINDINGS = {
             "Look into the server's error log of this minute; a missing certificate for this name and a client "
             "certificate that the server demands look like this.",
         ),
+        with_name=(
+            "{where} refuses the TLS handshake for the name '{server_name}' ({text}), but answers a client that asks "
+            "for no name, with a certificate for {names}.",
+            "Add a virtual host for '{server_name}'; the server knows only other names and its default one.",
+        ),
     ),
     "sni_required": _row(
         "error",

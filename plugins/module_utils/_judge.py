@@ -115,6 +115,8 @@ def _connection(seen):
             "text": seen["error"]["text"],
             "version": "nothing newer than TLS 1.1",
         }
+        if seen.get("without_name"):
+            return [finding("handshake_failed", "with_name", names=_names_of(seen["without_name"]), **values)]
         return [finding(_connection_code(seen), seen["error"].get("variant", "usual"), **values)]
     findings = []
     if seen.get("earlier"):
@@ -123,6 +125,12 @@ def _connection(seen):
     if seen["version"] in OLD_VERSIONS:
         findings.append(finding("old_protocol", where=where(seen), version=seen["version"]))
     return findings
+
+
+def _names_of(der):
+    """The names of a certificate for a sentence."""
+    certificate, reason = _load(der)
+    return "an unreadable one" if reason else _shown(certificate)
 
 
 def _connection_code(seen):
@@ -177,9 +185,14 @@ def _validity(leaf, around):
     return []
 
 
+def _shown(certificate):
+    names = _x509.dns_names(certificate) + _x509.ip_addresses(certificate)
+    return ", ".join("'{0}'".format(name) for name in names[:20]) or "no name at all"
+
+
 def _names(leaf, server_name, dns_names):
     names, addresses = _x509.dns_names(leaf["certificate"]), _x509.ip_addresses(leaf["certificate"])
-    shown = ", ".join("'{0}'".format(name) for name in (names + addresses)[:20]) or "no name at all"
+    shown = _shown(leaf["certificate"])
     findings = []
     if server_name and not covers_any(names, addresses, server_name):
         findings.append(finding("name_mismatch", names=shown, server_name=server_name))

@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 
-from ansible_collections.campus.upki.plugins.module_utils import _s_client, _starttls
+from ansible_collections.campus.upki.plugins.module_utils import _match, _s_client, _starttls
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 # Where distributions keep the trust store as one file: Debian, Red Hat, SUSE, Alpine and the BSDs.
@@ -169,11 +169,25 @@ def probe(endpoint, trust, timeout):
         # verify_message exists from Python 3.7 on
         seen.update(trusted=False, verify_text=getattr(refused, "verify_message", str(refused)), error=None)
         attempt(seen, trust.lenient, timeout)
+    if seen["error"] and seen["error"]["code"] == "handshake_failed" and not is_address(seen["server_name"]):
+        seen["without_name"] = _without_name(seen, trust, timeout)
     if seen["chain"] and not seen["whole_chain"]:
         found = _s_client.chain(seen, seen["chain"][0], timeout)
         if found:
             seen.update(chain=found, whole_chain=True)
     return seen
+
+
+def is_address(name):
+    """Addresses are never sent as a server name."""
+    return bool(_match.address(name))
+
+
+def _without_name(seen, trust, timeout):
+    """The certificate (DER) that a client gets that asks for no name where the name is refused; None for no answer."""
+    again = dict(seen, server_name=None, error=None, chain=[])
+    attempt(again, trust.lenient, timeout)
+    return again["chain"][0] if again["chain"] else None
 
 
 def patient(endpoint, trust, timeout, retries):
@@ -196,7 +210,7 @@ def attempt(seen, context, timeout):
         with plain:
             if seen.get("starttls"):
                 clock.enter("starttls")
-                _starttls.upgrade(plain, seen["starttls"], seen["server_name"], clock.deadline)
+                _starttls.upgrade(plain, seen["starttls"], seen["server_name"] or seen["host"], clock.deadline)
             clock.enter("handshake")
             plain.settimeout(clock.left())
             with context.wrap_socket(plain, server_hostname=seen["server_name"]) as tls:

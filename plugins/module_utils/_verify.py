@@ -345,6 +345,8 @@ def _state(result):
     )
     accepted = ", ".join(sorted(name for name, holds in (result.get("protocols") or {}).items() if holds))
     text += ", " + result["tls_version"] if result["tls_version"] else ""
+    generation = result["certificate"].get("generation")
+    text += ", issued by UPKI {0}".format(generation) if generation else ""
     return text + (" (accepts {0})".format(accepted) if accepted else "")
 
 

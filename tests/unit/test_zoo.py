@@ -7,6 +7,7 @@ The certificates are judged at the real time, because OpenSSL's own verdict is p
 
 import datetime
 import shutil
+import socket
 import ssl
 import sys
 import warnings
@@ -91,6 +92,12 @@ def refuse_names(context):
     context.set_servername_callback(lambda _socket, _name, _context: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
 
 
+def refuse_any_name(context):
+    context.set_servername_callback(
+        lambda _socket, name, _context: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if name else None
+    )
+
+
 def demand_name(context):
     def callback(_socket, name, _context):
         return None if name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
@@ -118,6 +125,11 @@ ZOO = {
     "clean upper case asked": (served(GOOD, *TAIL), [], {"server_name": NAME.upper()}),
     "clean first day": (served(leaf(start=NOW, end=days(198)), *TAIL), [], {}),
     "clean 199 days": (served(leaf(start=days(-1), end=days(198)), *TAIL), [], {}),
+    "clean two thousand names": (
+        served(leaf(names=["n{0}.example.ac.jp".format(number) for number in range(2000)] + [NAME]), *TAIL),
+        [],
+        {},
+    ),
     "clean expected certificate": (served(GOOD, *TAIL), [], {"certificate_sha256": _x509.sha256(GOOD)}),
     "clean path length 0": (served(leaf(SHORT), SHORT), [], {}),
     "clean both usages": (served(leaf(usages=(pki.SERVER, pki.CLIENT)), *TAIL), [], {}),
@@ -139,6 +151,7 @@ ZOO = {
     "only the CN": (served(leaf(names=[]), *TAIL), ["name_mismatch"], {}),
     "wildcard of another level": (served(leaf(names=["*.ac.jp"]), *TAIL), ["name_mismatch"], {}),
     "wildcard below": (served(leaf(names=["*.www.example.ac.jp"]), *TAIL), ["name_mismatch"], {}),
+    "a NUL in the name": (served(leaf(names=[NAME + "\0.evil.example"]), *TAIL), ["name_mismatch"], {}),
     "by address": (served(GOOD, *TAIL), ["name_mismatch"], {"server_name": "127.0.0.1"}),
     "wanted name missing": (served(GOOD, *TAIL), ["names_missing"], {"dns_names": ["b.example.ac.jp"]}),
     "another certificate": (served(GOOD, *TAIL), ["unexpected_certificate"], {"certificate_sha256": "0" * 64}),
@@ -186,6 +199,7 @@ ZOO = {
     "TLS 1.1": (only(getattr(ssl, "TLSVersion", None) and ssl.TLSVersion.TLSv1_1), ["old_protocol"], {}),
     "TLS 1.0": (only(getattr(ssl, "TLSVersion", None) and ssl.TLSVersion.TLSv1), ["old_protocol"], {}),
     "refuses the name": (configured(refuse_names), ["handshake_failed"], {}),
+    "answers without a name only": (configured(refuse_any_name), ["handshake_failed"], {}),
     "demands a name": (configured(demand_name), ["sni_required"], {"server_name": "127.0.0.1"}),
     "has a name": (configured(demand_name), [], {}),
 }
@@ -207,6 +221,7 @@ def visit(tmp_path_factory):
         return _verify.run(_verify.endpoints_of(endpoints), trust, around, 5, 8, extras)
 
     look.folder = folder
+    look.run = lambda rows: _verify.run(rows, trust, around, 5, 8)
     return look
 
 
@@ -217,6 +232,43 @@ def codes(result):
 def test_the_zoo_is_large():
     assert len(ZOO) >= 60
     assert sum(1 for _server, expected, _changes in ZOO.values() if not expected) >= 15
+
+
+def test_the_name_that_only_a_nameless_client_gets_is_told(visit):
+    chain, key, configure = ZOO["answers without a name only"][0]
+    with tls_zoo.tls(chain, key, configure) as port, tls_zoo.tls(chain, key, refuse_names) as other:
+        rows = [{"host": "127.0.0.1", "port": number, "server_name": NAME} for number in (port, other)]
+        told, silent = [result["findings"][0]["message"] for result in visit(*rows)]
+    assert "answers a client that asks for no name, with a certificate for '{0}'".format(NAME) in told
+    assert "asks for no name" not in silent
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_same_over_ipv6(visit, host):
+    if not tls_zoo.has_ipv6():
+        pytest.skip("this machine has no IPv6 on loopback")
+    with tls_zoo.tls([GOOD] + TAIL, KEY, address="::1") as port:
+        (result,) = visit({"host": host, "port": port, "server_name": NAME})
+    assert codes(result) == [] and result["address"] == result["host"] == "::1"
+
+
+def test_each_address_of_a_name_has_a_result_of_its_own(visit, monkeypatch):
+    """IPv4 serves one certificate, IPv6 of the same name an older one."""
+    if not tls_zoo.has_ipv6():
+        pytest.skip("this machine has no IPv6 on loopback")
+    key = pki.key("zoo: the older one's")
+    older = leaf(start=days(-9), end=days(180), public_key=key.public_key())
+    with tls_zoo.tls([GOOD] + TAIL, KEY) as port, tls_zoo.tls([older] + TAIL, key, None, "::1", port):
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(_tls, "addresses", lambda host, port: found)
+        endpoints = _verify.endpoints_of([{"host": "cluster.example", "port": port, "server_name": NAME}])
+        rows = _verify.each_address(endpoints, 5, 8)
+        six, four = visit.run(rows)
+    assert (six["address"], codes(six)) == ("::1", ["mixed_certificates"])
+    assert (four["address"], codes(four)) == ("127.0.0.1", [])
 
 
 @pytest.mark.parametrize("animal", sorted(ZOO))

@@ -19,7 +19,7 @@ PATIENCE = 10  # seconds after which a server's thread gives up, so that no test
 @contextlib.contextmanager
 def listening(serve, address="127.0.0.1", port=0):
     """A thread that calls serve(connection) for each connection; gives the port."""
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.bind((address, port))
     listener.listen(32)
     stop = threading.Event()
@@ -151,6 +151,16 @@ def hand_made(message):
         connection.recv(RECORD)
 
     return listening(serve)
+
+
+def has_ipv6():
+    """Whether ::1 can be listened on."""
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def refusing_port():

@@ -290,6 +290,11 @@ def test_files_are_called_files(endpoints, files, text):
     assert _verify.summary(rows)[-1] == "All is well: {0} looked at, nothing to do.".format(text)
 
 
+def test_the_generation_of_upki_is_said_in_words():
+    leaf = {"not_after": "2027-01-01T00:00:00Z", "generation": "G8"}
+    assert _verify.summary([result("a", certificate=leaf)])[0].endswith(", TLSv1.3, issued by UPKI G8")
+
+
 def test_errors_come_first_and_are_counted_last():
     lines = _verify.summary(
         [result("well"), result("soon", ("warning", "expires_soon")), result("bad", ("error", "expired"))]
