@@ -188,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, action="append")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=NAMES[1:], help="these playbooks, beside ping")
     options = parser.parse_args()
     if not shutil.which("nginx"):
         print("skipped: nginx is not installed")
@@ -197,8 +198,9 @@ def main() -> None:
         "| hosts | | wall | × ping | CPU | × ping | controller's memory |\n| --: | --- | --: | --: | --: | --: | --: |"
     )
     found: dict[int, dict[str, Taken]] = {}
+    names = [NAMES[0], *(options.only or NAMES[1:])]
     for count in options.hosts or SIZES:
-        found[count] = measure(count, options.runs if count <= 10 else 1, list(NAMES))
+        found[count] = measure(count, options.runs if count <= 10 else 1, names)
         ping = found[count]["ping.yml"]
         for name, one in found[count].items():
             wall = f"{one.seconds:.1f} s | {one.seconds / ping.seconds:.2f}"
@@ -206,7 +208,7 @@ def main() -> None:
             print(f"| {count} | {name} | {wall} | {used} | {one.controller:.0f} MiB |", flush=True)
     if 10 in found and len(found) > 1:
         print("\n| | hosts | wall for each more | CPU | controller's memory |\n| --- | --- | --: | --: | --: |")
-        print("\n".join(line for name in NAMES for line in per_host(found, name)))
+        print("\n".join(line for name in names for line in per_host(found, name)))
 
 
 if __name__ == "__main__":
