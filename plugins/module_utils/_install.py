@@ -19,7 +19,6 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _prune,
     _served_chain,
     _servers,
-    _starttls,
     _swap,
     _x509,
 )
@@ -589,14 +588,13 @@ def _places(entry):
         if not text:
             continue
         try:
-            host, port = _probe.parse_endpoint(text)
+            place = _swap.Place(*_probe.parse_place(text, entry.get("starttls")))
         except UpkiError as error:
             raise UpkiError(
                 error.code,
                 "{0}: {1}".format(entry["name"], error.message),
                 "{0} It stands in 'endpoint' (upki_certificates).".format(error.fix),
             )
-        place = _swap.Place(host, port, _starttls.of_certificate(entry.get("starttls"), port))
         places.extend([] if place in places else [place])
     return places
 

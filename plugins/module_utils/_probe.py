@@ -37,6 +37,21 @@ def parse_endpoint(text, default_port=None, option="endpoint"):
     return match.group("six") or match.group("host"), port
 
 
+def parse_place(text, starttls=None):
+    """(host, port, STARTTLS protocol or '') of 'host:port' or 'host:port=protocol'; else starttls, else the port's."""
+    place, _equals, spoken = text.partition("=")
+    host, port = parse_endpoint(place)
+    if spoken and spoken != "none" and spoken not in _starttls.PORTS:
+        raise UpkiError(
+            "endpoint_invalid",
+            "The endpoint '{0}' asks for STARTTLS by '{1}', which is none of {2}.".format(
+                text[:80], spoken[:20], ", ".join(sorted(_starttls.PORTS))
+            ),
+            "Write it like 127.0.0.1:2525=smtp, or =none for TLS from the first byte.",
+        )
+    return host, port, _starttls.of_certificate(spoken or starttls, port)
+
+
 def _context():
     """A client that takes any certificate and any version that OpenSSL still speaks: it looks and does not judge."""
     with warnings.catch_warnings():

@@ -112,7 +112,7 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
         name = certificate.get("name")
         if not name:
             raise UpkiError("certificate_name_missing", "A certificate has no 'name'.", "Give its FQDN as 'name'.")
-        for host, port in _written_places(certificate):
+        for host, port, starttls in _written_places(certificate):
             if loopback == "by_name" and LOOPBACK.match(host):
                 host = name
             if (host, port or 443, name) in places:
@@ -123,7 +123,7 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
                     "host": host,
                     "port": port,
                     "server_name": name,
-                    "starttls": _starttls.of_certificate(certificate.get("starttls"), port),
+                    "starttls": starttls,
                     "dns_names": certificate.get("dns_names") or [],
                     "certificate_sha256": stored.get(name, {}).get("sha256"),
                 }
@@ -132,19 +132,19 @@ def endpoints_of_certificates(certificates, loopback, expected=None):
 
 
 def _written_places(certificate):
-    """[(host, port or None)] of a certificate: one, several, or none where nothing serves it over TLS."""
-    name = certificate["name"]
+    """[(host, port or None, STARTTLS)] of a certificate: one, several, or none where nothing serves it over TLS."""
+    name, starttls = certificate["name"], certificate.get("starttls")
     endpoint = certificate.get("public_endpoint") or certificate.get("endpoint")
     if endpoint is None:
-        return [(name, None)]
+        return [(name, None, _starttls.of_certificate(starttls, None))]
     texts = endpoint if isinstance(endpoint, (list, tuple)) else [endpoint]
-    return [_written_place(name, str(text)) for text in texts if text]
+    return [_written_place(name, str(text), starttls) for text in texts if text]
 
 
-def _written_place(name, endpoint):
+def _written_place(name, endpoint, starttls):
     """The same form as where the certificate is deployed, and the same error."""
     try:
-        return _probe.parse_endpoint(endpoint)
+        return _probe.parse_place(endpoint, starttls)
     except UpkiError as error:
         raise UpkiError(error.code, "{0}: {1}".format(name, error.message), error.fix)
 

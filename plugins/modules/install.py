@@ -66,7 +66,8 @@ options:
         description:
           - Address and port on this host where the server serves this certificate, such as V(127.0.0.1:443) or
             V([::1]:8443), or a list of them (two ports, IPv4 and IPv6, IMAP and POP3). All must serve it after the
-            reload; those that do not are all named.
+            reload; those that do not are all named. V(127.0.0.1:2525=smtp) says for one of them what
+            O(certificates[].starttls) says for all.
           - The default is V(127.0.0.1:443) where O(certificates[].server) is given. An empty text means not to look.
         type: list
         elements: str

@@ -122,7 +122,8 @@ def test_one_certificate_for_postfix_and_dovecot(issuer: servers.Issuer) -> None
             daemon.secure()
         test, reload = (" && ".join(" ".join(one) for one in words) for words in zip(*map(commands, pair), strict=True))
         mail = {"test": ["sh", "-c", test], "reload": ["sh", "-c", reload]}
-        item = {"name": NAME, "server": "mail", "endpoint": f"127.0.0.1:{pair[1].port}", "starttls": "imap"}
+        places = [f"127.0.0.1:{daemon.port}={daemon.starttls}" for daemon in pair]
+        item = {"name": NAME, "server": "mail", "endpoint": places}
         for _turn in range(2):
             leaf = issuer.issue(issuer.request())
             issuer.install(item, servers={"mail": mail})
@@ -132,6 +133,9 @@ def test_one_certificate_for_postfix_and_dovecot(issuer: servers.Issuer) -> None
             issuer.install(item, servers={"mail": {**mail, "reload": ["sh", "-c", f"{reload} && false"]}})
         assert caught.value.code == "reload_failed"
         assert pair[1].served() == leaf.serial_number
+        with pytest.raises(UpkiError) as caught:
+            issuer.install(item, servers={"mail": {**mail, "reload": ["true"]}})
+        assert caught.value.code == "served_other" and f"127.0.0.1:{pair[1].port} " in caught.value.message
     finally:
         for daemon in pair:
             daemon.stop()

@@ -187,6 +187,27 @@ def test_an_endpoint_may_go_without_port_where_there_is_a_default_and_the_option
     assert "current_endpoint 'host:'" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "text, starttls, expected",
+    [
+        ("127.0.0.1:443", None, ("127.0.0.1", 443, "")),
+        ("127.0.0.1:143", None, ("127.0.0.1", 143, "imap")),
+        ("127.0.0.1:2525=smtp", "imap", ("127.0.0.1", 2525, "smtp")),
+        ("127.0.0.1:2525", "imap", ("127.0.0.1", 2525, "imap")),
+        ("[::1]:143=none", "imap", ("::1", 143, "")),
+    ],
+)
+def test_a_place_says_how_it_comes_to_tls(text, starttls, expected):
+    assert _probe.parse_place(text, starttls) == expected
+
+
+def test_an_unknown_protocol_is_refused_with_the_known_ones():
+    with pytest.raises(UpkiError) as caught:
+        _probe.parse_place("127.0.0.1:2525=stmp")
+    assert caught.value.code == "endpoint_invalid"
+    assert "'stmp'" in caught.value.message and "smtp" in caught.value.message
+
+
 def test_a_chain_that_python_cannot_show_is_asked_of_openssl(monkeypatch):
     asked = []
 

@@ -129,13 +129,14 @@ def test_a_certificate_without_a_name():
 
 
 def test_a_certificate_at_several_places_is_an_endpoint_for_each():
-    certificate = {"name": "a.example", "endpoint": ["127.0.0.1:993", "127.0.0.1:143", "", "[::1]:993"]}
+    certificate = {"name": "a.example", "endpoint": ["127.0.0.1:993", "127.0.0.1:143", "", "[::1]:993", "h:1=smtp"]}
     rows = _verify.endpoints_of_certificates([certificate], "by_name")
     assert [(row["host"], row["port"], row["starttls"]) for row in rows] == [
         ("a.example", 993, ""),
         ("a.example", 143, "imap"),
+        ("h", 1, "smtp"),
     ]
-    assert len(_verify.endpoints_of_certificates([certificate], "as_written")) == 3
+    assert len(_verify.endpoints_of_certificates([certificate], "as_written")) == 4
     assert _verify.endpoints_of_certificates([{"name": "a.example", "endpoint": []}], "by_name") == []
 
 
