@@ -329,9 +329,9 @@ def test_a_folder_that_cannot_be_locked_is_guarded_by_a_file_in_it(tmp_path, mon
     without_folder_locks(monkeypatch, None)
     deliver(tmp_path, *revocations(1))
     assert names(tmp_path) == [".lock", "2026-11-22-server_revoke-1.tsv"]
-    with _outbox.Outbox(str(tmp_path)).locked():
-        with pytest.raises(UpkiError) as caught, _outbox.Outbox(str(tmp_path)).locked(wait=0):
-            pass
+    first, second = _outbox.Outbox(str(tmp_path)), _outbox.Outbox(str(tmp_path))
+    with first.locked(), pytest.raises(UpkiError) as caught, second.locked(wait=0):
+        pass
     assert caught.value.code == "outbox_locked"
     deliver(tmp_path, *revocations(2))
     assert len(names(tmp_path)) == 3
