@@ -275,6 +275,7 @@ def test_with_nothing_due_one_module_looks_and_that_is_all(host: Host) -> None:
     output = host.run("-vvvv")
     assert recap(output)["changed"] == recap(output)["failed"] == 0, output
     assert re.findall(r"Using module file .*/(\w+)\.py", output) == ["find"], output
+    assert "WARNING" not in output, output
     assert host.called == []
     assert host.state() == before
 
@@ -376,13 +377,20 @@ def test_without_the_test_of_the_file_alone_it_is_taken_back_all_the_same(host: 
     assert host.file.read_text() == host.text
 
 
-def test_a_reload_that_fails_brings_the_former_file_back_and_reloads_again(host: Host) -> None:
-    reload = host.noted("reload", ["sh", "-c", "echo too busy >&2; exit 1"])
+@pytest.mark.parametrize(
+    "command, answer",
+    [("echo too busy >&2; exit 1", "too busy"), ("sleep 100", "It had not ended after 1 seconds: ")],
+    ids=["fails", "hangs"],
+)
+def test_a_reload_that_fails_brings_the_former_file_back_and_reloads_again(
+    host: Host, command: str, answer: str
+) -> None:
+    reload = host.noted("reload", ["sh", "-c", command])
     changes: dict[str, Any] = {"upki_nginx_reload": reload}
     if host.kind == "apache":
         changes = {"upki_apache_layout": {**host.variables()["upki_apache_layout"], "reload": reload}}
-    output = host.run(**{**host.redirect(), **changes})
-    assert "Reload the server: too busy The former configuration is back" in output, output
+    output = host.run(**{**host.redirect(), **changes}, upki_vhosts_timeout=1)
+    assert f"Reload the server: {answer}" in output and "The former configuration is back" in output, output
     assert host.called == ["test", "reload", "reload"]
     assert list(host.state()) == ["upki.conf"]
     assert host.file.read_text() == host.text
