@@ -189,7 +189,7 @@ class Controller:
         again: bool = True,
         **variables: Any,
     ) -> Run:
-        """One step of a scenario. `again`: a second run changes nothing."""
+        """One step of a scenario. `again`: a second run changes nothing; not so of going back, which is one step each time."""
         how: dict[str, Any] = {"timeout": timeout, "env": env, **variables}
         if not THRICE or playbook not in PROVED or "--check" in options:
             return self._play(playbook, *options, **how)
@@ -210,7 +210,8 @@ class Controller:
         extra = ["-e", json.dumps(variables)] if variables else []
         if MANNER == "runner" and " " not in playbook:
             command = ["ansible-runner", "run", str(self.path), "-p", playbook, "--inventory", str(self.inventory)]
-            command += ["--project-dir", str(self.path), "--cmdline", shlex.join([*extra, *options])]
+            more = shlex.join([*extra, *options])
+            command += ["--project-dir", str(self.path), *([f"--cmdline={more}"] if more else [])]
         else:
             command = ["ansible-playbook", "-i", str(self.inventory), *playbook.split(), *extra, *options]
         before, start = len(self.calls()), time.monotonic()
