@@ -11,6 +11,7 @@ import datetime
 import os
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
             folders["roots"],
             datetime.datetime.now(datetime.timezone.utc),
             _fetch.Source() if boolean(arguments.get("download", True), strict=False) else None,
+            C.DEFAULT_LOCAL_TMP,
         )
 
     def _path(self, path: str) -> str:

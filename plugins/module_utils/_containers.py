@@ -132,12 +132,13 @@ def collect(paths):
     """Contents of files and folders (with their subfolders). A path that does not exist raises UpkiError."""
     contents = Contents()
     for path in paths:
-        for name in _files(path):
+        for name in files(path):
             _read_file(name, contents)
     return contents
 
 
-def _files(path):
+def files(path):
+    """The files of a folder and its subfolders that count, or the file itself."""
     if os.path.isdir(path):
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.campus.upki.plugins.module_utils import _chain, _containers, _preflight, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.plugin_utils import _fetch
+from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _leaves
 
 
 @dataclasses.dataclass
@@ -33,27 +35,33 @@ def look(
     roots: list[str],
     now: datetime.datetime,
     source: _fetch.Source | None = None,
+    shared: str | None = None,
 ) -> Found:
-    """Read the folders and prepare what concerns the host of these names. source: None to download nothing."""
-    arrived, given, trusted = (
-        _collect(option, paths)
-        for option, paths in (("inbox", inbox), ("intermediates", intermediates), ("roots", roots))
-    )
-    found = Found(unusable=[_containers.describe(note) for note in arrived.notes])
+    """Read the folders and prepare what concerns the host of these names. source: None to download nothing.
+
+    shared: a folder of this run, where a large inbox is kept for the processes of the other hosts.
+    """
+    with _naming("inbox"):
+        arrived = _leaves.read(inbox, shared)
+    with _naming("intermediates"):
+        given = _containers.collect(intermediates)
+    with _naming("roots"):
+        trusted = _containers.collect(roots)
+    found = Found(unusable=arrived.notes)
     found.damaged = [row for row in map(_containers.describe, given.notes + trusted.notes) if row["fault"]]
-    pool = [one.certificate for one in given.certificates + arrived.certificates]
+    pool = [one.certificate for one in given.certificates]
+    pool += [row.certificate for row in arrived.rows if row.is_ca]
     anchors = [one.certificate for one in trusted.certificates]
     wanted = {_preflight.plain(name) for name in names}
     seen: set[str] = set()
-    for one in arrived.certificates:
-        digest = _x509.sha256(one.certificate)
-        if digest in seen or _x509.is_ca(one.certificate):
+    for row in arrived.rows:
+        if row.sha256 in seen or row.is_ca:
             continue
-        seen.add(digest)
-        if wanted & _all_names(one.certificate):
-            found.candidates.append(_candidate(one, pool, anchors, now, source, found.damaged))
+        seen.add(row.sha256)
+        if wanted & set(row.names):
+            found.candidates.append(_candidate(row, pool, anchors, now, source, found.damaged))
         else:
-            _put_aside(one, found)
+            _put_aside(row, found)
     chosen = [_x509.certificates_from_pem(text)[0] for row in found.candidates for text in row["chain"]]
     authorities = _authorities(pool + chosen + (source.known() if source is not None else []))
     found.authorities = [_x509.pem(one) for one in authorities]
@@ -62,9 +70,11 @@ def look(
     return found
 
 
-def _collect(option: str, paths: list[str]) -> Any:
+@contextlib.contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """An error in one of the folders says which option named it."""
     try:
-        return _containers.collect(paths)
+        yield
     except UpkiError as error:
         error.fix = f"{error.fix or 'Mend that.'} It stands in '{option}' (upki_{option})."
         raise
@@ -76,13 +86,8 @@ def _authorities(certificates: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _all_names(certificate: Any) -> set[str]:
-    names = [*_x509.dns_names(certificate), _x509.name_value(certificate.subject, "CN")]
-    return {_preflight.plain(name) for name in names if name}
-
-
 def _candidate(
-    one: Any,
+    leaf: _leaves.Row,
     pool: list[Any],
     anchors: list[Any],
     now: datetime.datetime,
@@ -90,14 +95,14 @@ def _candidate(
     damaged: list[dict[str, Any]],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "certificate": _x509.pem(one.certificate),
-        "file": one.source,
+        "certificate": leaf.pem,
+        "file": leaf.source,
         "chain": [],
         "error": None,
         "notices": [],
     }
     try:
-        chain, notices = _build(one.certificate, pool, anchors, now, source)
+        chain, notices = _build(leaf.certificate, pool, anchors, now, source)
     except UpkiError as error:
         fix = " ".join([error.fix, *(bad["message"] for bad in damaged)])
         row["error"] = {"code": error.code, "message": error.message, "fix": fix}
@@ -128,17 +133,14 @@ def _build(
             notices.append({"code": "downloaded", "message": f"'{missing['subject']}' was taken from {url}."})
 
 
-def _put_aside(one: Any, found: Found) -> None:
+def _put_aside(leaf: _leaves.Row, found: Found) -> None:
     """A certificate for other names: another host's, or a mistake that only the public key can tell."""
-    names = sorted(_all_names(one.certificate))
-    found.others.append(
-        {"file": one.source, "spki_sha256": _x509.spki_sha256(one.certificate.public_key()), "names": names}
-    )
+    found.others.append({"file": leaf.source, "spki_sha256": leaf.spki_sha256, "names": leaf.names})
     found.ignored.append(
         {
-            "file": one.source,
-            "serial": str(one.certificate.serial_number),
-            "name": ", ".join(names[:3]),
+            "file": leaf.source,
+            "serial": leaf.serial,
+            "name": ", ".join(leaf.names[:3]),
             "reason_code": "other_name",
             "reason": "It is for no certificate of this host.",
         }
