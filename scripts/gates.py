@@ -207,7 +207,7 @@ def lab(arguments: list[str]) -> Result:
     if os.environ.get("LAB") == "no":
         return skipped("left out by LAB=no")
     # In the background: making root file systems takes minutes, and nothing waits for them.
-    command = ["nice", "-n", "10", str(BIN / "python"), "tests/lab/lab.py", "ready"]
+    command = ["nice", "-n", "5", str(BIN / "python"), "tests/lab/lab.py", "ready"]
     code, output = run(command, "lab-ready", timeout=LAB_READY)
     if code == TIMED_OUT:
         return skipped(f"the lab was not ready after {LAB_READY} s, see .work/log/lab-ready.log")

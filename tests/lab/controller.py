@@ -189,7 +189,7 @@ class Controller:
         again: bool = True,
         **variables: Any,
     ) -> Run:
-        """One step of a scenario. `again`: a second run changes nothing; not so of going back, which is one step each time."""
+        """One step of a scenario. `again`: a second run changes nothing, as all but going back does."""
         how: dict[str, Any] = {"timeout": timeout, "env": env, **variables}
         if not THRICE or playbook not in PROVED or "--check" in options:
             return self._play(playbook, *options, **how)
