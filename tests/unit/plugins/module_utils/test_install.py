@@ -4,6 +4,7 @@
 
 import datetime
 import os
+import signal
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _health, _install, _probe, _swap, _x509
@@ -565,6 +566,18 @@ def test_a_stopped_server_is_a_warning_when_nothing_is_due(host):
     result = host.run()
     assert result["changed"] is False
     assert "nothing listens" in result["warnings"][0]
+
+
+def test_a_lock_left_by_a_killed_run_holds_nobody_up(host):
+    host.issue(host.request())
+    child = os.fork()
+    if not child:
+        with host.store.lock(0):
+            os.kill(os.getpid(), signal.SIGKILL)
+    _pid, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert "pid {0} ".format(child) in host.store.holder()
+    assert only(host.run({"name": NAME}, lock_timeout=0))["state"] == "live"
 
 
 def test_the_lock_is_held_during_tests_and_reload(host):
