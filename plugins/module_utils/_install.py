@@ -286,6 +286,14 @@ class Job(object):
         """A sentence where a better chain is at hand and not for us to put there; ''."""
         if not self.mend:
             return "It was left, because 'mend_chain' (upki_mend_chain) is false."
+        adopted = plan.generation.meta.get("reason_code") == "adopted"
+        if adopted and plan.item["adopt"] and not plan.item["links"]:
+            return (
+                "It was left, because the certificate was taken over with 'adopt', and the server may still read its "
+                "own files. Once its configuration names {0}, take 'adopt' away (upki_certificates).".format(
+                    os.path.join(plan.slot.path, "live", "fullchain.pem")
+                )
+            )
         silent = [_swap.where(place) for place, verdict, _found in seen if verdict == "closed"]
         if silent:
             return "It was left, because nothing answers on {0}.".format(", ".join(silent))

@@ -950,6 +950,27 @@ def test_it_can_be_switched_off(host):
     left(host, "upki_mend_chain", mend_chain=False)
 
 
+def test_what_was_adopted_is_left_until_the_server_reads_the_store(host, tmp_path):
+    """Before that a new chain could not be seen, and would be put back at every run."""
+    leaf = INTER.issue(NAME, pki.key("by hand").public_key())
+    (tmp_path / "key").write_bytes(pki.key_pem(pki.key("by hand")))
+    (tmp_path / "crt").write_text(pki.pem(leaf, INTER.certificate))
+    adopt = {"key": str(tmp_path / "key"), "certificate": str(tmp_path / "crt"), "chain": None}
+    item = {"name": NAME, "server": "web", "adopt": adopt}
+    assert only(host.run(item, **AT_HAND))["reason_code"] == "adopted"
+    host.web.read()
+    host.web.deaf = True  # it reads its own files
+    host.web.commands = []
+    result = host.run(item, **AT_HAND)
+    assert result["changed"] is False and host.web.commands == []
+    assert "take 'adopt' away" in only(result)["notices"][0]["message"]
+    host.web.deaf = False
+    linked = dict(item, links=[{"path": str(tmp_path / "crt"), "what": "fullchain"}])
+    assert only(host.run(linked, check_mode=True, **AT_HAND))["reason_code"] == "chain_mended"
+    assert only(host.run(**AT_HAND))["reason_code"] == "chain_mended"
+    assert only(host.run(item, **AT_HAND))["changed"] is False
+
+
 def test_it_is_left_while_the_server_is_stopped(host):
     aged(host)
     host.web.listening = False
