@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.controller import MANAGER, SUBJECT, Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
-from ansible_collections.campus.upki.tests.lab.lab import Host
+from ansible_collections.campus.upki.tests.lab.lab import WORK, Host
 from ansible_collections.campus.upki.tests.unit import pki
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,6 +31,9 @@ def block(beginning: str) -> str:
     blocks = [text for text in re.findall(r"```\w+\n(.*?)```", PAGE, re.S) if beginning in text]
     assert len(blocks) == 1, f"{len(blocks)} code blocks of the page have '{beginning}'"
     return re.sub(r"\A# \S+\n", "", blocks[0])
+
+
+GALAXY = block("ansible-galaxy collection install")
 
 
 class Repository(Controller):
@@ -57,7 +60,21 @@ class Repository(Controller):
         assert done.returncode == 0, output
 
     def vault(self) -> dict[str, str]:
-        return {"ANSIBLE_VAULT_PASSWORD_FILE": str(self.path / ".vault-password")}
+        return {
+            "ANSIBLE_VAULT_PASSWORD_FILE": str(self.path / ".vault-password"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.path / "collections"),
+        }
+
+    def install(self, requirements: str) -> None:
+        """As the page says, as long as no release is on Galaxy: from the tarball that `make install` has built."""
+        (tarball,) = (WORK / "dist").glob("campus-upki-*.tar.gz")
+        text = re.sub(r"(- name:) campus.upki\n", rf"\1 {tarball}\n    type: file\n", requirements)
+        (self.path / "requirements.yml").write_text(text)
+        (line,) = [line for line in GALAXY.splitlines() if line.startswith("$ ")]
+        command = [*line.removeprefix("$ ").split(), "-p", str(self.path / "collections")]
+        process = self.start(command, environment=self.vault())
+        output, _errors = process.communicate(timeout=120)
+        assert process.returncode == 0, output
 
     def set(self, **variables: object) -> None:
         """What the lab's CA needs; an owner with the real CA needs none of it."""
@@ -92,9 +109,9 @@ def test_the_page_leads_to_a_renewal(start: Start, tmp_path_factory: pytest.Temp
     repository.play("site.yml", env=repository.vault()).quiet()
     assert served() == old
 
-    # 1. The collection (ansible-galaxy has installed it from its tarball, see the environment)
-    (repository.path / "requirements.yml").write_text(block("- name: campus.upki\n"))
-    # 2. The variables, and 5. a server that already has a certificate
+    # 1. The collection
+    repository.install(block("- name: campus.upki\n"))
+    # 2. The variables, and 4. a server that already serves a certificate
     with open(repository.inventory / "hosts.yml", "a", encoding="utf-8") as hosts:
         hosts.write(block("children:\n    webservers:"))
     common = json.dumps({"upki_subject": SUBJECT, "upki_manager": MANAGER}, ensure_ascii=False)
@@ -106,7 +123,7 @@ def test_the_page_leads_to_a_renewal(start: Start, tmp_path_factory: pytest.Temp
     repository.play("campus.upki.deploy", env=repository.vault()).good()
     assert served() == old
 
-    # 4. The paths in the virtual hosts
+    # 5. The paths in the virtual hosts
     nginx = dict(re.findall(r"^(ssl_\w+)\s+(\S+);", block("ssl_certificate "), re.M))
     apache = dict(re.findall(r"^(SSL\w+)\s+(\S+)", block("SSLCertificateFile "), re.M))
     assert list(nginx.values()) == list(apache.values())

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ansible_collections.campus.upki.tests.lab.conftest import Start
-from ansible_collections.campus.upki.tests.lab.controller import Controller
+from ansible_collections.campus.upki.tests.lab.controller import Controller, differences
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 
@@ -79,6 +79,9 @@ def test_two_controllers_at_once_make_one_request_and_one_swap(
     fleet, issuer = story
     other = Controller(fleet.lab, tmp_path / "other", fleet.hosts)
     other.set(**fleet.common)
+    before = fleet.trees()
+    fleet.request("--check", **DUE).good()
+    assert not differences(before, fleet.trees())
     both = [
         one.start(
             ["ansible-playbook", "-i", str(one.inventory), "campus.upki.request", "-e", "upki_renew_before=120d"],
