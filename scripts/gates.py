@@ -53,6 +53,7 @@ TYPED += ["scripts", "demo", "tests", "bin"]
 # Folders whose files import each other by their bare names.
 IMPORTED_PLAINLY = ["scripts", "demo"]
 LAB_READY = 900  # seconds
+LAB_MISSING = 3  # exit status of tests/lab/lab.py where no host can start
 
 
 # --- the gates -------------------------------------------------------------------------------------------
@@ -211,8 +212,12 @@ def lab(arguments: list[str]) -> Result:
     code, output = run(command, "lab-ready", timeout=LAB_READY)
     if code == TIMED_OUT:
         return skipped(f"the lab was not ready after {LAB_READY} s, see .work/log/lab-ready.log")
-    if code:
+    if code == LAB_MISSING:
         return skipped(output.strip().splitlines()[-1])
+    if code:
+        failed = Result(failed=1)
+        failed.output = output
+        return failed
     return tested(BIN / "python", arguments or ["-m", "not nightly", "tests/lab"], "lab")
 
 

@@ -167,3 +167,17 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(tool.shutil, "which", lambda program: None)
     assert "systemd-nspawn" in tool.missing() and "systemd-container" in tool.missing()
+
+
+def test_a_mirror_that_is_away_is_a_reason_and_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(tool, "missing", lambda: "")
+    monkeypatch.setattr(tool, "WORK", tmp_path / "work")
+    monkeypatch.setattr(tool, "mirrors", lambda: {"Debian": "http://127.0.0.1:9/debian"})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if tool.missing_programs():
+        pytest.skip("debootstrap is not installed")
+    assert tool.main(["ready"]) == tool.MISSING
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "bullseye could not be made: " in line and "127.0.0.1" in line
