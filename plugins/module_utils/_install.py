@@ -10,6 +10,7 @@ import datetime
 import os
 
 from ansible_collections.campus.upki.plugins.module_utils import (
+    _asked,
     _handmade,
     _health,
     _links,
@@ -26,13 +27,9 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.plugins.module_utils._store import Generation, Store
 
 UTC = datetime.timezone.utc
-DEFAULT_ENDPOINT = "127.0.0.1:443"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
-KEEP = 3  # generations of each certificate
-LOCK_TIMEOUT = 60
 
-# What the action plugin found on the controller. certificate: x509. chain: [x509]. error: dict or None.
-Candidate = collections.namedtuple("Candidate", "certificate chain file error notices")
+Candidate = _asked.Candidate
 # What to do for one certificate. action: swap, chain (another chain for what is live), reload or none.
 # before: what was live, as text for diff mode. previous: the generation that was live. adopt: Material to take first.
 Plan = collections.namedtuple("Plan", "item slot action generation candidate result before previous adopt")
@@ -48,7 +45,7 @@ def run(params, check_mode=False, now=None):
         job.rehearse(groups)
         return job.answer(plans)  # a quiet run needs no lock, and makes no store where there is none
     job = Job(params, now)
-    with job.store.lock(_seconds(params, "lock_timeout", LOCK_TIMEOUT)):
+    with job.store.lock(job.lock_timeout):
         plans, groups = job.foresee()  # again: another run may have held the lock
         job.carry_out(plans, groups)
         return job.answer(plans)
@@ -59,19 +56,20 @@ class Job(object):
 
     def __init__(self, params, now):
         self.now = now
-        self.wait = _seconds(params, "wait", _swap.WAIT)
-        _seconds(params, "lock_timeout", LOCK_TIMEOUT)  # refused before anything is looked at
+        self.wait = _asked.seconds(params, "wait", _swap.WAIT)
+        self.lock_timeout = _asked.seconds(params, "lock_timeout", _asked.LOCK_TIMEOUT)
         self.store = Store(params["store"])
         self.table = _servers.merged(params.get("servers"))
-        self.keep = _number(params, "keep", KEEP, "how many generations stay")
+        self.keep = _asked.number(params, "keep", _asked.KEEP, "how many generations stay")
         self.mend = params.get("mend_chain") is not False
-        self.authorities, self.roots = (_certificates(params.get(option)) for option in ("authorities", "anchors"))
-        self.items = [_item(entry, self.table, self.store.path) for entry in params["certificates"]]
-        self.candidates = [_candidate(entry) for entry in params.get("candidates") or []]
+        self.authorities = _asked.certificates(params.get("authorities"))
+        self.roots = _asked.certificates(params.get("anchors"))
+        self.items = [_asked.item(entry, self.table, self.store.path) for entry in params["certificates"]]
+        self.candidates = [_asked.candidate(entry) for entry in params.get("candidates") or []]
         self.unusable = params.get("unusable") or []
         self.others = params.get("others") or []
         self.warnings = []
-        _refuse_twice(self.items)
+        _asked.refuse_twice(self.items)
 
     def foresee(self):
         """(plans, groups): what is to be done, or one error that tells all faults. Nothing is changed."""
@@ -567,84 +565,6 @@ def _swap_item(item, slot, generation, chosen, action=""):
     chain = [_x509.der(one) for one in chosen.chain] if action == "chain" else None
     return _swap.Item(
         item["name"], slot, generation, _x509.der(chosen.certificate), item["places"], item["links"], chain
-    )
-
-
-def _item(entry, table, store):
-    """One entry of the option `certificates`, checked."""
-    server = entry.get("server") or ""
-    if server and server not in table:
-        _servers.choose(server, table)  # raises
-    name = _preflight.plain(entry["name"])
-    return {
-        "name": name,
-        "wanted": [name] + list(entry.get("dns_names") or []),
-        "server": server,
-        "places": _places(entry) if server else [],
-        "links": _links.checked(entry.get("links") or [], name, store),
-        "state": entry.get("state") or "latest",
-        "adopt": entry.get("adopt"),
-    }
-
-
-def _places(entry):
-    """[Place] of the option `endpoint`, which may be a text, a list, or nothing."""
-    given = entry.get("endpoint")
-    texts = [DEFAULT_ENDPOINT] if given is None else [given] if isinstance(given, str) else given
-    places = []
-    for text in texts:
-        if not text:
-            continue
-        try:
-            place = _swap.Place(*_probe.parse_place(text, entry.get("starttls")))
-        except UpkiError as error:
-            raise UpkiError(
-                error.code,
-                "{0}: {1}".format(entry["name"], error.message),
-                "{0} It stands in 'endpoint' (upki_certificates).".format(error.fix),
-            )
-        places.extend([] if place in places else [place])
-    return places
-
-
-def _number(params, option, default, what):
-    """A whole number that is not negative; 0 means 0."""
-    value = default if params.get(option) is None else params[option]
-    if not 0 <= value < float("inf"):
-        raise UpkiError(
-            "number_invalid",
-            "The option '{0}' ({1}) is {2}; it must be 0 or more.".format(option, what, value),
-            "Correct '{0}' of campus.upki.install.".format(option),
-        )
-    return value
-
-
-def _seconds(params, option, default):
-    return _number(params, option, default, "seconds")
-
-
-def _certificates(texts):
-    return [one for text in texts or [] for one in _x509.certificates_from_pem(text)]
-
-
-def _refuse_twice(items):
-    names = [item["name"] for item in items]
-    for name in names:
-        if names.count(name) > 1:
-            raise UpkiError(
-                "name_twice",
-                "The certificate '{0}' is listed twice.".format(name),
-                "Remove one entry of 'certificates' (upki_certificates).",
-            )
-
-
-def _candidate(entry):
-    return Candidate(
-        _x509.certificates_from_pem(entry["certificate"])[0],
-        _certificates(entry.get("chain")),
-        entry.get("file") or "",
-        entry.get("error") or None,
-        entry.get("notices") or [],
     )
 
 
