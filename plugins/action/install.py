@@ -20,6 +20,7 @@ from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiErr
 from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _inbox
 
 FOLDERS = ("inbox", "intermediates", "roots")
+SHOWN = 20  # certificates for other names in the result of a host
 
 
 class ActionModule(ActionBase):
@@ -41,7 +42,9 @@ class ActionModule(ActionBase):
         answer = self._execute_module(module_name="campus.upki.install", module_args=arguments, task_vars=task_vars)
         result.update(answer)
         if "ignored" in result:
-            result["ignored"] = result["ignored"] + found.ignored
+            # Of a fleet's inbox nearly all is for others; a list of it for each host would fill the memory.
+            result["ignored"] = result["ignored"] + found.ignored[:SHOWN]
+            result["ignored_more"] = len(found.ignored[SHOWN:])
         result["warnings"] = list(result.get("warnings") or []) + self._warnings(found, result)
         return result
 

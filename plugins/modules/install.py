@@ -334,9 +334,14 @@ ignored:
   description:
     - Certificates of the inbox that were not used, with C(file), C(serial), C(name), C(reason_code) and C(reason).
     - The codes are V(other_name), V(other_key), V(already_live), V(same_key) and V(older).
+    - Of those with V(other_name) the first 20; RV(ignored_more) says how many there are besides.
   returned: success
   type: list
   elements: dict
+ignored_more:
+  description: How many certificates for other names lie in the inbox besides those in RV(ignored).
+  returned: success
+  type: int
 reason_code:
   description: On failure, a stable word for what is wrong, such as V(other_key), V(cross_missing) or V(port_closed).
   returned: failure

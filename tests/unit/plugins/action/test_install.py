@@ -67,6 +67,16 @@ def test_the_host_gets_its_leaf_with_the_chain_and_of_others_only_the_key_hash(f
     assert [row["reason_code"] for row in result["ignored"]] == ["older", "other_name"]
 
 
+def test_of_many_certificates_for_others_a_host_keeps_a_few_and_their_number(folders: pathlib.Path) -> None:
+    ca = pki.CA("Other CA")
+    for number in range(30):
+        (folders / "inbox" / f"{number}.cer").write_text(pki.pem(ca.issue(f"web{number}.example.ac.jp")))
+    result, executed = run(folders, certificates=[{"name": NAME}], **ARGUMENTS)
+    assert [row["reason_code"] for row in result["ignored"]] == ["older"] + ["other_name"] * 20
+    assert result["ignored_more"] == 11
+    assert len(sent(executed)["others"]) == 31  # the host still compares every key
+
+
 def test_a_controller_with_python_3_10_serves(folders: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(datetime, "UTC", raising=False)  # came with Python 3.11
     assert len(sent(run(folders, certificates=[{"name": NAME}], **ARGUMENTS)[1])["candidates"]) == 1
