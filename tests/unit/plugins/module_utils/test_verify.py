@@ -152,8 +152,16 @@ def test_an_endpoint_is_written_as_where_it_is_deployed(key, text):
     assert caught.value.message == "a.example: " + theirs.value.message
 
 
-@pytest.mark.parametrize("limits, timeout, good", [({}, 1, True), ({"connection": 1}, 1, True), (None, 1, True),
-    ({"connection": 2}, 1, False), ({"handshake": 0}, 1, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "limits, timeout, good",
+    [
+        ({}, 1, True),
+        ({"connection": 1}, 1, True),
+        (None, 1, True),
+        ({"connection": 2}, 1, False),
+        ({"handshake": 0}, 1, False),
+    ],
+)
 def test_a_phase_has_no_more_time_than_all_together(limits, timeout, good):
     if good:
         return _verify.check_bounds(timeout, 1, 0, limits)
