@@ -91,8 +91,8 @@ def answer(context: ssl.SSLContext, listener: socket.socket) -> None:
                 secured.recv(1)
 
 
-def inbox(folder: pathlib.Path, count: int) -> dict[str, list[str]]:
-    """Folders as a controller has them."""
+def inbox(folder: pathlib.Path, count: int) -> list[list[str]]:
+    """Inbox, intermediates and roots as a controller has them."""
     now = datetime.datetime.now(datetime.UTC)
     root = pki.CA("Root", start=now - pki.days(100), end=now + pki.days(900))
     sub = pki.CA("Sub", issuer=root, start=now - pki.days(100), end=now + pki.days(900))
@@ -104,7 +104,7 @@ def inbox(folder: pathlib.Path, count: int) -> dict[str, list[str]]:
     for number in range(count):
         leaf = sub.issue(name_of(number), public_key=key, start=now - pki.days(1), end=now + pki.days(190))
         (folder / "inbox" / f"{leaf.serial_number:x}.cer").write_text(pki.pem(leaf))
-    return {part: [str(folder / part)] for part in ("inbox", "intermediates", "roots")}
+    return [[str(folder / part)] for part in ("inbox", "intermediates", "roots")]
 
 
 def timed(what: str, work: Callable[[], str]) -> None:
@@ -120,7 +120,7 @@ def main() -> None:
     count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place)
-        given = {"records": records(count), "dest": str(folder / "outbox")}
+        given: dict[str, Any] = {"records": records(count), "dest": str(folder / "outbox")}
         given.update(known_keys=[], confirm_key_compromise=False)
         (folder / "tls").mkdir()
         one = result(folder / "tls")
@@ -138,7 +138,7 @@ def main() -> None:
             return ", ".join(f"{name} {os.path.getsize(folder / name) // 1024} KiB" for name in names)
 
         def search(number: int) -> str:
-            found = _inbox.look([name_of(number)], **places, now=now, shared=str(folder / "run"))
+            found = _inbox.look([name_of(number)], *places, now, shared=str(folder / "run"))
             return f"{len(found.candidates)} found"
 
         print(f"{count} certificates, P-384\n\n| | CPU | |\n| --- | --: | --- |")
