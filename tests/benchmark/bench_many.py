@@ -125,7 +125,7 @@ def main() -> None:
         (folder / "tls").mkdir()
         one = result(folder / "tls")
         results = [{**copy.deepcopy(one), "host": name_of(n), "server_name": name_of(n)} for n in range(count)]
-        places = inbox(folder, count)
+        arrived, given_cas, roots = inbox(folder, count)
         now = datetime.datetime.now(datetime.UTC)
 
         def write() -> str:
@@ -138,7 +138,7 @@ def main() -> None:
             return ", ".join(f"{name} {os.path.getsize(folder / name) // 1024} KiB" for name in names)
 
         def search(number: int) -> str:
-            found = _inbox.look([name_of(number)], *places, now, shared=str(folder / "run"))
+            found = _inbox.look([name_of(number)], arrived, given_cas, roots, now, shared=str(folder / "run"))
             return f"{len(found.candidates)} found"
 
         print(f"{count} certificates, P-384\n\n| | CPU | |\n| --- | --: | --- |")
