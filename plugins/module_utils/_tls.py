@@ -151,10 +151,11 @@ def new_context():
         with warnings.catch_warnings():  # Python says that these versions are old; so will the finding
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1
+    # Without aNULL: a mail server that prefers anonymous suites would answer without any certificate.
     try:
-        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
     except ssl.SSLError:  # OpenSSL before 1.1.0 and LibreSSL know no levels
-        context.set_ciphers("ALL")
+        context.set_ciphers("ALL:!aNULL")
     return context
 
 

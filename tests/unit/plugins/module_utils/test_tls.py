@@ -77,6 +77,18 @@ def test_the_server_name_is_sent(trust):
     assert set(asked) == {NAME}
 
 
+def test_a_server_that_prefers_anonymous_suites_shows_its_certificate(trust):
+    """As postfix with tls_preempt_cipherlist may."""
+
+    def configure(context):
+        context.set_ciphers("AECDH-AES256-SHA:ALL:@SECLEVEL=0")
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | getattr(ssl, "OP_NO_TLSv1_3", 0)
+
+    with tls_zoo.tls(CHAIN, KEY, configure) as port:
+        seen = look(port, trust)
+    assert (seen["error"], seen["chain"][:1]) == (None, [pki.der(LEAF)])
+
+
 # --- what goes wrong -----------------------------------------------------------------------------------------
 
 
