@@ -55,9 +55,9 @@ def test_endpoints_without_a_certificate_are_passed_over():
 @pytest.mark.parametrize("certificates", [1, 3000], ids=["one", "different"])
 def test_thousands_that_share_a_key_take_no_minutes(certificates):
     rows = [result("h{0}".format(number), "c{0}".format(number % certificates)) for number in range(3000)]
-    started = time.time()
+    started = time.process_time()
     _compare.together(rows)
-    assert time.time() - started < 5
+    assert time.process_time() - started < 30  # each with each took minutes once
     assert len(rows[0]["findings"]) == (certificates > 1)
 
 
