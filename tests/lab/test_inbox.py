@@ -11,6 +11,8 @@ from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 from ansible_collections.campus.upki.tests.unit import pki
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def story(start: Start) -> tuple[Controller, Issuer]:
