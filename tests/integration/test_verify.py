@@ -169,14 +169,18 @@ def table_of(output: str) -> list[str]:
     [
         (True, {}, True),
         (True, {"ANSIBLE_NOCOLOR": "1"}, False),
+        (True, {"NO_COLOR": "1"}, False),
         (False, {}, False),
         (False, {"ANSIBLE_FORCE_COLOR": "1"}, True),
     ],
-    ids=["terminal", "terminal without colour", "file", "file with colour"],
+    ids=["terminal", "terminal without colour", "NO_COLOR", "file", "file with colour"],
 )
 def test_colour_is_for_terminals(issuer: Issuer, terminal: bool, setting: dict[str, str], coloured: bool) -> None:
     chain, key = put_live(issuer)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    # Ansible knows NO_COLOR as well, and whoever runs these tests may have set it.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "NO_COLOR"
+    }
     environment |= {name: value for name, value in os.environ.items() if name == "ANSIBLE_COLLECTIONS_PATH"}
     environment |= {"TERM": "xterm-256color", "ANSIBLE_LOG_PATH": str(issuer.path / "log"), **setting}
     report = issuer.path / "report.csv"
