@@ -70,6 +70,7 @@ NOTES = {
     "pdf": (True, "is a PDF document, not a certificate", "Save the certificate itself, as PEM or DER."),
     "zip_encrypted": (True, "is in a zip archive with a password", "Unpack it and put its content there."),
     "zip_broken": (True, "is a damaged zip archive", "Save it again, or unpack it and put its content there."),
+    "no_file": (True, "is a pipe, a socket or a device, not a file", "Put only files with certificates there."),
     "too_large": (True, "is larger than any file with certificates", "Put only the certificate there."),
     "mail_broken": (
         True,
@@ -156,6 +157,10 @@ def files(path):
 
 
 def _read_file(path, contents):
+    contents.start_file()
+    if os.path.exists(path) and not os.path.isfile(path):
+        contents.note("no_file", path)  # reading it might never end
+        return
     try:
         with open(path, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -163,7 +168,6 @@ def _read_file(path, contents):
         raise UpkiError(
             "path_unreadable", "The file '{0}' cannot be read: {1}.".format(path, os.strerror(error.errno or 0))
         )
-    contents.start_file()
     read(data, path, contents)
 
 

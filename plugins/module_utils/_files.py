@@ -52,6 +52,8 @@ def _result(wanted, around):
 
 def _read(path):
     """([DER, …] in the file's order, '') or ([], why not). Keys and other blocks of a PEM file are passed over."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return [], "it is a pipe, a socket or a device"  # reading it might never end
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)

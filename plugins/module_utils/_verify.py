@@ -212,9 +212,10 @@ def known_cards(paths):
 
 
 def _files(path):
+    paths = [path]
     if os.path.isdir(path):
-        return [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(CERTIFICATE_FILES)]
-    return [path] if os.path.isfile(path) else []
+        paths = [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(CERTIFICATE_FILES)]
+    return [name for name in paths if os.path.isfile(name)]  # a pipe might never end
 
 
 def _certificates(path):

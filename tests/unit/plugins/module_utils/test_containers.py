@@ -38,6 +38,15 @@ def codes(contents):
     return [note.code for note in contents.notes]
 
 
+def test_a_pipe_or_a_device_in_the_folder_holds_nobody_up(tmp_path):
+    os.mkfifo(str(tmp_path / "pipe.pem"))
+    (tmp_path / "zero.cer").symlink_to("/dev/zero")
+    (tmp_path / "good.pem").write_text(PEM)
+    contents = _containers.collect([str(tmp_path), str(tmp_path / "pipe.pem")])
+    assert codes(contents) == ["no_file", "no_file", "no_file"]
+    assert [_x509.der(row.certificate) for row in contents.certificates] == [DER]
+
+
 def found(contents):
     return [one.certificate for one in contents.certificates]
 

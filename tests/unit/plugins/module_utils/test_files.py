@@ -5,6 +5,7 @@
 import datetime
 import json
 import lzma
+import os
 import warnings
 
 import pytest
@@ -22,6 +23,14 @@ HALF_A_MONTH = _lifecycle.parse_renew_before("15d")
 def around(roots=None, now=pki.NOW, warn_before="1/3"):
     pem = pki.pem(ROOT.certificate) if roots is None else roots
     return _judge.Surroundings(_verify.Anchors(pem), "roots.pem", [], now, _lifecycle.parse_renew_before(warn_before))
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(str(tmp_path / "pipe.pem"))
+    (result,) = run(tmp_path / "pipe.pem")
+    assert [row["code"] for row in result["findings"]] == ["file_unreadable"]
+    assert "a pipe" in result["findings"][0]["message"]
+    assert _verify.known_cards([str(tmp_path)]) == _verify.known_cards([])
 
 
 def run(path, **options):
