@@ -25,6 +25,11 @@ FIXES = {
 }
 
 
+def is_special(path):
+    """True for a pipe, a socket or a device: reading it might never end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 @contextlib.contextmanager
 def explained(path, doing):
     """Turn an OSError into the UpkiError `store_io` that names the path, the act and the remedy."""

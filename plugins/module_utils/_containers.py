@@ -22,7 +22,7 @@ try:
 except ImportError:  # a Python built without it reads no such archives
     LZMAError = zlib.error
 
-from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils import _atomic, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 
 MAX_BYTES = 16 * 1024 * 1024  # of one file, and of all that is unpacked from it
@@ -158,8 +158,8 @@ def files(path):
 
 def _read_file(path, contents):
     contents.start_file()
-    if os.path.exists(path) and not os.path.isfile(path):
-        contents.note("no_file", path)  # reading it might never end
+    if _atomic.is_special(path):
+        contents.note("no_file", path)
         return
     try:
         with open(path, "rb") as stream:

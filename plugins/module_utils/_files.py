@@ -5,7 +5,7 @@
 import os
 import re
 
-from ansible_collections.campus.upki.plugins.module_utils import _judge, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _atomic, _judge, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._findings import finding
 
@@ -52,8 +52,8 @@ def _result(wanted, around):
 
 def _read(path):
     """([DER, …] in the file's order, '') or ([], why not). Keys and other blocks of a PEM file are passed over."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        return [], "it is a pipe, a socket or a device"  # reading it might never end
+    if _atomic.is_special(path):
+        return [], "it is a pipe, a socket or a device"
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)

@@ -18,6 +18,7 @@ import time
 
 from ansible_collections.campus.upki.plugins.module_utils import _links, _probe, _servers, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
+from ansible_collections.campus.upki.plugins.module_utils._where import address
 
 WAIT = 15  # seconds for the port to serve the new certificate after the reload
 PAUSE = 0.2
@@ -157,7 +158,7 @@ def describe(seen):
 
 def where(place):
     """A place as it is written in `endpoint`."""
-    return "{0}:{1}".format("[{0}]".format(place.host) if ":" in place.host else place.host, place.port)
+    return address(place.host, place.port)
 
 
 def look(items, wait):

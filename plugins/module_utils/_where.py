@@ -3,12 +3,16 @@
 """How messages, tables and reports call an endpoint or a file."""
 
 
+def address(host, port):
+    """host:port; an IPv6 address in brackets."""
+    return "{0}:{1}".format("[{0}]".format(host) if ":" in host else host, port)
+
+
 def where(seen):
     """The address and port, or the file, of an observation or a result."""
     if seen.get("file"):
         return seen["file"]
-    host = "[{0}]".format(seen["host"]) if ":" in seen["host"] else seen["host"]
-    return "{0}:{1}".format(host, seen["port"])
+    return address(seen["host"], seen["port"])
 
 
 def place(result):

@@ -34,7 +34,7 @@ from ansible_collections.campus.upki.plugins.module_utils import _install, _prac
 from ansible_collections.campus.upki.plugins.modules import tsv
 from ansible_collections.campus.upki.plugins.plugin_utils import _inbox
 from ansible_collections.campus.upki.tests.benchmark.memory import Peak
-from ansible_collections.campus.upki.tests.benchmark.sites import NGINX, cpu, free_port
+from ansible_collections.campus.upki.tests.benchmark.sites import NGINX, SERVER, cpu, free_port
 
 FORKS = 10
 SIZES = (1, 10, 100, 500)
@@ -43,13 +43,6 @@ SUBJECT = {"organization": "Example University", "state": "Tokyo", "locality": "
 MANAGER = {"name": "a", "affiliation": "b", "email": "a@example.ac.jp"}
 PING = "- hosts: upki\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
 NAMES = ("ping.yml", "campus.upki.request", "campus.upki.deploy", "campus.upki.renew")
-SERVER = """server {{
-    listen 127.0.0.1:{port} ssl;
-    server_name {name};
-    ssl_certificate {store}/{name}/live/fullchain.pem;
-    ssl_certificate_key {store}/{name}/live/key.pem;
-}}
-"""
 
 
 class Taken(NamedTuple):
@@ -133,7 +126,8 @@ class Fleet:
         for part in ("conf.d", "tmp"):
             (self.folder / part).mkdir()
         rows = [
-            SERVER.format(port=self.port, name=f"{host}.example.ac.jp", store=self._store(host)) for host in self.names
+            SERVER.format(address="127.0.0.1", port=self.port, name=f"{host}.example.ac.jp", store=self._store(host))
+            for host in self.names
         ]
         (self.folder / "conf.d" / "all.conf").write_text("server_names_hash_max_size 8192;\n" + "".join(rows))
         (self.folder / "nginx.conf").write_text(NGINX.format(port=free_port(), folder=self.folder))

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.campus.upki.tests.integration import playbooks
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = CHECKOUT / "docs" / "how-to" / "awx.md"
@@ -53,26 +52,12 @@ def job(folder: pathlib.Path, renew: str, *options: str, playbook: str = "renew.
         "upki_verify_timeout": 1,
     }
     (place / "hosts.json").write_text(json.dumps({"upki": {"hosts": {"web1": host}}}))
-    done = subprocess.run(
-        ["ansible-playbook", "-i", "hosts.json", "--connection", "local", *options, playbook],
-        cwd=place,
-        env={
-            **os.environ,
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-            "ANSIBLE_SHOW_CUSTOM_STATS": "1",
-            "PWD": str(place),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    words = ["-i", "hosts.json", "--connection", "local", *options, playbook]
+    environment = {"ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_SHOW_CUSTOM_STATS": "1", "PWD": str(place)}
+    status, output = playbooks.playbook(place, *words, **environment)
     shutil.rmtree(place)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert status == 0, output
+    return output
 
 
 def test_outbox_and_inbox_on_a_managed_host_outlive_the_jobs(tmp_path: pathlib.Path, renew: str) -> None:

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 from typing import Any
+
+from ansible_collections.campus.upki.tests.integration import playbooks
 
 VARIABLES = {
     "upki_subject": {"organization": "Example University", "state": "Tokyo", "locality": "Chiyoda-ku"},
@@ -23,17 +23,8 @@ def play(folder: pathlib.Path, playbook: str, hosts: dict[str, dict[str, Any]], 
     group = {"hosts": {name: {**local, **variables} for name, variables in hosts.items()}}
     (folder / "inventory.json").write_text(json.dumps({"all": {"children": {"upki": group}}}))
     paths = {"upki_store": f"{folder}/store/{{{{ inventory_hostname }}}}", "upki_outbox": f"{folder}/outbox"}
-    return subprocess.run(
-        ["ansible-playbook", "-i", "inventory.json", "-e", json.dumps({**VARIABLES, **paths, **extra}), playbook],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    ).stdout
+    extra = {**VARIABLES, **paths, **extra}
+    return playbooks.playbook(folder, "-i", "inventory.json", "-e", json.dumps(extra), playbook)[1]
 
 
 def same_name(folder: pathlib.Path, second: dict[str, str] | None = None, **extra: Any) -> str:

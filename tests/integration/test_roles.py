@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.campus.upki.plugins.module_utils import _probe
-from ansible_collections.campus.upki.tests.integration import servers
+from ansible_collections.campus.upki.tests.integration import playbooks, servers
 from ansible_collections.campus.upki.tests.integration.servers import NAME
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,18 +47,7 @@ def play(folder: pathlib.Path, tasks: list[dict[str, Any]], extra: dict[str, Any
 
 def playbook(folder: pathlib.Path, *words: str, **environment: str) -> str:
     """The output of ansible-playbook in a folder."""
-    done = subprocess.run(
-        ["ansible-playbook", *words],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    return done.stdout
+    return playbooks.playbook(folder, *words, **environment)[1]
 
 
 def lines(folder: pathlib.Path) -> int:
