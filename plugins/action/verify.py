@@ -14,7 +14,8 @@ from typing import Any
 from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
-from ansible_collections.campus.upki.plugins.plugin_utils import _progress, _table
+from ansible_collections.campus.upki.plugins.modules import verify
+from ansible_collections.campus.upki.plugins.plugin_utils import _here, _progress, _table
 from ansible_collections.campus.upki.plugins.plugin_utils._query_action import QueryAction
 
 
@@ -27,9 +28,17 @@ class ActionModule(QueryAction):
         with self._progress_file(arguments) as path:
             count = sum(len(_rows(arguments.get(name))) for name in ("endpoints", "certificates", "files"))
             with _progress.told(Display().display, host, count, path):
-                result = super().execute(arguments, task_vars)
+                result = self._look(arguments, task_vars)
         if wants_table and result.get("results") and "json" not in constants.DEFAULT_STDOUT_CALLBACK:
             _table.show(Display(), host, result["results"])
+        return result
+
+    def _look(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """In this process where that is the same; what needs further libraries finds them where modules run."""
+        further = boolean(arguments.get("dns", False), strict=False) or arguments.get("stores")
+        if further or not _here.possible(self, task_vars or {}):
+            return super().execute(arguments, task_vars)
+        result: dict[str, Any] = _here.run(self, verify.run, arguments, verify.ARGUMENTS, required_one_of=verify.ONE_OF)
         return result
 
     @contextlib.contextmanager

@@ -535,19 +535,28 @@ ARGUMENTS = {
 }
 
 
+ONE_OF = [("endpoints", "certificates", "files")]
+
+
 def main():
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS, required_one_of=[("endpoints", "certificates", "files")], supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, required_one_of=ONE_OF, supports_check_mode=True)
     _requirements.check(module)
     try:
-        results = look(module.params, datetime.datetime.now(datetime.timezone.utc))
-        if not module.check_mode:
-            _reports.write(module.params["reports"], results)
+        answer = run(module.params, module.check_mode)
     except UpkiError as error:
         module.fail_json(**error.result())
+    if answer.get("failed"):
+        module.fail_json(**answer)
+    module.exit_json(**answer)
+
+
+def run(params, check_mode):
+    """The module's result; also for the action plugin, which needs no process of its own on the controller."""
+    results = look(params, datetime.datetime.now(datetime.timezone.utc))
+    if not check_mode:
+        _reports.write(params["reports"], results)
     findings = _verify.all_findings(results)
-    steps = _verify.next_steps(results, module.params["expected"])
+    steps = _verify.next_steps(results, params["expected"])
     answer = {
         "changed": False,
         "results": results,
@@ -555,9 +564,9 @@ def main():
         "next_steps": steps,
         "summary": _verify.summary(results, steps),
     }
-    if reaches(findings, module.params["fail_on"]):
-        module.fail_json(msg="\n".join(answer["summary"]), reason_code="findings", **answer)
-    module.exit_json(**answer)
+    if reaches(findings, params["fail_on"]):
+        answer.update(failed=True, msg="\n".join(answer["summary"]), reason_code="findings")
+    return answer
 
 
 def look(params, now):

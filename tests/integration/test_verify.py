@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 import pytest
+from ansible_collections.campus.upki.tests.integration import playbooks
 from ansible_collections.campus.upki.tests.integration.servers import NAME, Issuer
 from ansible_collections.campus.upki.tests.unit import tls_zoo
 
@@ -252,3 +253,42 @@ def test_a_long_run_says_how_far_it_is(issuer: Issuer) -> None:
         f"verify, {host}: 1 of 2 endpoints looked at" for host in ("web1", "web2")
     ], done.stderr
     assert "endpoints looked at (" not in done.stdout and done.stdout.count("  state  days  until") == 2
+
+
+TWICE = """- hosts: upki
+  gather_facts: false
+  tasks:
+    - campus.upki.verify: &look
+        endpoints: [{host: 127.0.0.1, port: '{{ port }}', server_name: "{{ name }}", dns_names: [other.example.ac.jp]}]
+        ca_file: "{{ upki_roots[0] }}"
+        intermediates: "{{ upki_intermediates }}"
+        fail_on: warning
+        query: results[].findings[].code
+      register: here
+      ignore_errors: true
+    - campus.upki.verify: *look
+      environment:
+        PROCESS: its own
+      register: module
+      ignore_errors: true
+    - ansible.builtin.copy:
+        content: "{{ {'here': here, 'module': module} | to_json }}"
+        dest: "{{ playbook_dir }}/seen.json"
+        mode: "0600"
+"""
+
+
+def test_in_ansibles_worker_the_result_is_that_of_the_module(issuer: Issuer) -> None:
+    chain, key = put_live(issuer)
+    (issuer.path / "twice.yml").write_text(TWICE)
+    with tls_zoo.tls(chain, key) as port:
+        status, output = playbooks.playbook(
+            issuer.path, "-i", inventory_of(issuer, port), "-e", json.dumps({"port": port, "name": NAME}), "twice.yml"
+        )
+    assert status == 0, output
+    said = json.loads((issuer.path / "seen.json").read_text())
+    here, module = said["here"], said["module"]
+    for result in (here, module):
+        assert result["query_result"] == ["names_missing"] and result["failed"] is True, output
+    for word in ("results", "counts", "summary", "next_steps", "msg", "reason_code", "changed"):
+        assert here[word] == module[word], word
