@@ -13,6 +13,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _asked,
     _handmade,
     _health,
+    _inventory,
     _links,
     _mend,
     _preflight,
@@ -91,10 +92,16 @@ class Job(object):
         return {
             "changed": any(result["changed"] for result in results),
             "certificates": results,
+            "inventory": self.inventory(),
             "ignored": self.ignored(plans),
             "warnings": self.warnings,
             "diff": [difference(plan) for plan in plans if plan.action in ("swap", "chain")],
         }
+
+    def inventory(self):
+        """What is in the store now, which spares campus.upki.verify another exchange with the host."""
+        names = [item["name"] for item in self.items]
+        return _inventory.inventory(self.store.path, names, self.now.timestamp()) if names else []
 
     # --- one certificate -----------------------------------------------------------------------------------
 

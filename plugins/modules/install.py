@@ -330,6 +330,14 @@ certificates:
           wrong or lacks something, why it was not mended, and what to do.
       type: list
       elements: dict
+inventory:
+  description:
+    - What the store holds of these names afterwards (in check mode, what it holds now), in the form of
+      RV(campus.upki.info#module:certificates).
+    - For O(campus.upki.verify#module:expected), without another exchange with the host.
+  returned: success
+  type: list
+  elements: dict
 ignored:
   description:
     - Certificates of the inbox that were not used, with C(file), C(serial), C(name), C(reason_code) and C(reason).

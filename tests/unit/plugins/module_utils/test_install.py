@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _health, _install, _probe, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _health, _install, _inventory, _probe, _swap, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 from ansible_collections.campus.upki.tests.unit import pki
@@ -219,7 +219,24 @@ def test_check_mode_decides_the_same_and_touches_nothing(host):
     assert tree(host.store.path) == before
     assert "web-reload" not in host.web.commands
     real = host.run()
-    assert rehearsed == real
+    assert decided(rehearsed) == decided(real)
+
+
+def decided(result):
+    """All but what the store holds afterwards, which a rehearsal leaves as it was."""
+    return {key: value for key, value in result.items() if key != "inventory"}
+
+
+def test_the_result_says_what_the_store_holds_as_info_does(host):
+    old = host.first()
+    new = host.issue(host.request())
+    (row,) = host.run(check_mode=True)["inventory"]
+    assert row["live"]["serial"] == str(old.serial_number) and row["state"] == "renewing"
+    result = host.run()
+    (row,) = result["inventory"]
+    assert row["live"]["serial"] == str(new.serial_number) and row["state"] == "live"
+    assert [one["role"] for one in row["generations"]] == ["old", "live"]
+    assert result["inventory"] == _inventory.inventory(host.store.path, [row["name"]], pki.NOW.timestamp())
 
 
 def test_diff_shows_fields_before_and_after_and_no_key(host):
@@ -884,7 +901,7 @@ def test_a_chain_that_lacks_something_is_mended_and_the_next_run_changes_nothing
     assert tree(host.store.path) == before
     assert host.web.commands == ["web-test"]
     result = host.run(**AT_HAND)
-    assert result == rehearsed
+    assert decided(result) == decided(rehearsed)
     row = only(result)
     assert (row["state"], row["reason_code"], row["changed"]) == ("live", "chain_mended", True)
     assert [link["subject"].split("CN=")[1] for link in row["chain"]] == ["Install Inter", "Install Root"]
