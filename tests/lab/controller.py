@@ -145,6 +145,8 @@ class Controller:
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "ANSIBLE_STRATEGY": "linear" if MANNER == "runner" else MANNER,
+            # A busy machine breaks a connection now and then; what a cut does is looked at without this (test_cuts.py).
+            "ANSIBLE_SSH_RETRIES": "2",
         }
         return {**own, **settings, **more}
 

@@ -46,9 +46,10 @@ KINDS = {"power": 5, "cable": 2, "ssh": 2, "controller": 2}
 BARE: dict[str, Any] = {"upki_nginx_manage": False, "upki_apache_manage": False}
 DUE: dict[str, Any] = {"upki_renew_before": "120d"}  # of certificates with 98 of 198 days left
 FORKS = {"ANSIBLE_FORKS": str(HOSTS)}
-# ssh gives a dead line up soon, so that a round does not wait for it.
+# ssh gives a dead line up soon and for good, so that a round does not wait for it.
 PATIENCE = {
     "ANSIBLE_TIMEOUT": "5",
+    "ANSIBLE_SSH_RETRIES": os.environ.get("ANSIBLE_SSH_RETRIES", "0"),
     "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=1 -o ServerAliveCountMax=3",
 }
 LONGEST = 60.0  # seconds more than usual for a deployment that is cut somewhere
