@@ -200,7 +200,10 @@ def mypy(arguments: list[str]) -> Result:
 
 
 def integration(arguments: list[str]) -> Result:
-    return tested(BIN / "python", arguments or ["tests/integration"], "integration")
+    """In two processes: most of it waits for servers and timeouts."""
+    return tested(
+        BIN / "python", ["-n", "2", "--dist", "loadgroup", *(arguments or ["tests/integration"])], "integration"
+    )
 
 
 def lab(arguments: list[str]) -> Result:
