@@ -6,7 +6,7 @@ import os
 import ssl
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _install, _preflight, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _asked, _preflight, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.tests.unit import pki
 from cryptography.hazmat.primitives.asymmetric import x25519
@@ -19,7 +19,7 @@ SPKI = _x509.spki_sha256(KEY.public_key())
 
 
 def candidate(leaf, chain=None):
-    return _install.Candidate(leaf, [INTER.certificate] if chain is None else chain, "inbox/x.cer", None, [])
+    return _asked.Candidate(leaf, [INTER.certificate] if chain is None else chain, "inbox/x.cer", None, [])
 
 
 def refused(code, leaf, wanted=(NAME,), chain=None, spki=SPKI):
