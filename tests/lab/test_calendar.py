@@ -33,7 +33,9 @@ class Calendar:
         for host in fleet.hosts:
             path = fleet.lab.root(host.name) / PYTHON.lstrip("/")
             path.write_text(
-                f'#!/bin/sh\nLD_PRELOAD=$(echo /{LIBRARY}) FAKETIME=$(cat /etc/day) exec /usr/bin/python3 "$@"\n'
+                # To a Python whose clock is turned its own compiled files look old; it must not write them anew.
+                f"#!/bin/sh\nexport LD_PRELOAD=$(echo /{LIBRARY}) FAKETIME=$(cat /etc/day) PYTHONDONTWRITEBYTECODE=1\n"
+                'exec /usr/bin/python3 "$@"\n'
             )
             path.chmod(0o755)
             fleet.set_host(host, ansible_python_interpreter=PYTHON)
