@@ -58,6 +58,10 @@ def run(action: ActionBase, work: Run, arguments: Mapping[str, Any], spec: Mappi
             return {**work(params, action._task.check_mode), **shown}
     except UpkiError as error:
         return {**error.result(), "failed": True, **shown}
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in cryptography's Rust part; as it is it would end the whole play
+        raise RuntimeError(f"{type(error).__name__} in a library: {error}") from error
 
 
 @contextlib.contextmanager

@@ -99,3 +99,18 @@ def test_a_failure_is_told_as_the_module_tells_it(tmp_path: pathlib.Path) -> Non
     before = os.getcwd()
     result = _here.run(action(folder=str(tmp_path)), mock.Mock(side_effect=error), {"name": "a"}, SPEC)
     assert result["failed"] is True and result["reason_code"] == "ca_file_unreadable" and os.getcwd() == before
+
+
+class Panic(BaseException):
+    """As pyo3 raises it; no Exception."""
+
+
+def test_a_panic_in_a_library_fails_this_task_alone() -> None:
+    with pytest.raises(RuntimeError, match="Panic in a library: index out of bounds"):
+        _here.run(action(), mock.Mock(side_effect=Panic("index out of bounds")), {"name": "a"}, SPEC)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
+def test_what_ends_a_run_or_is_a_fault_of_ours_passes(kind: type[BaseException]) -> None:
+    with pytest.raises(kind):
+        _here.run(action(), mock.Mock(side_effect=kind), {"name": "a"}, SPEC)
