@@ -9,6 +9,7 @@ import pathlib
 import sys
 from typing import Any
 
+import pytest
 from ansible_collections.campus.upki.tests.integration import playbooks
 
 VARIABLES = {
@@ -59,3 +60,22 @@ def test_a_daily_run_without_hosts_says_so(tmp_path: pathlib.Path) -> None:
     output = play(tmp_path, "campus.upki.renew", {})
     assert "WARNING: no host of this inventory is in 'upki'" in output, output
     assert "failed=0" in output
+
+
+@pytest.mark.parametrize("strategy", ["linear", "free", "host_pinned"])
+def test_under_any_strategy_the_fleet_has_one_file(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.setenv("ANSIBLE_STRATEGY", strategy)
+    monkeypatch.setenv("ANSIBLE_FORKS", "1")  # one host after the other
+    hosts = {
+        host: {"upki_certificates": [{"name": f"{host}.example.ac.jp", "software": "nginx"}]}
+        for host in ("web1", "web2", "web3")
+    }
+    output = play(tmp_path, "campus.upki.request", hosts)
+    (file,) = (tmp_path / "outbox").glob("*.tsv")
+    assert len(file.read_bytes().splitlines()) == 3, output
+    assert output.count("New, mail it to the IT centre") == 1, output
+    before = file.read_bytes()
+    assert "changed=1" not in (again := play(tmp_path, "campus.upki.request", hosts)), again
+    assert [path.read_bytes() for path in (tmp_path / "outbox").glob("*.tsv")] == [before]

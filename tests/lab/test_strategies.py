@@ -29,8 +29,9 @@ def story(start: Start) -> tuple[Controller, Issuer]:
 def test_a_renewal_under_every_strategy(story: tuple[Controller, Issuer], strategy: str) -> None:
     fleet, issuer = story
     settings = {"ANSIBLE_STRATEGY": strategy}
-    before = lines(fleet)
+    before, files = lines(fleet), len(list(fleet.outbox.glob("*.tsv")))
     fleet.request(upki_renew_before="120d", env=settings).good()
+    assert len(list(fleet.outbox.glob("*.tsv"))) == files + 1
     assert len(lines(fleet)) == len(before) + len(fleet.hosts) == len(set(lines(fleet)))
     fleet.request(upki_renew_before="120d", env=settings).quiet()
     new = issuer.issue_all(start=100, end=-98)
