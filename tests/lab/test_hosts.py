@@ -57,7 +57,9 @@ def story(start: Start) -> tuple[Controller, Issuer]:
         shutil.rmtree(folder)
     become_with_password(fleet)
     preload = "$(echo /usr/lib/*/faketime/libfaketime.so.1)"
-    script = f'#!/bin/sh\nLD_PRELOAD={preload} FAKETIME=-400d exec /usr/bin/python3 "$@"\n'
+    # Compiled files look old to a Python with a wrong clock; it must not write them anew while trees are compared.
+    clock = f"LD_PRELOAD={preload} FAKETIME=-400d PYTHONDONTWRITEBYTECODE=1"
+    script = f'#!/bin/sh\n{clock} exec /usr/bin/python3 "$@"\n'
     write_script(fleet, CLOCK, OLD_PYTHON, script)
     assert float(fleet.on(CLOCK, f"{OLD_PYTHON} -c 'import time; print(time.time())'")) < time.time() - 399 * 86400
     delay(fleet)

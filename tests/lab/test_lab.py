@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 from ansible_collections.campus.upki.tests.lab import lab as tool
@@ -22,6 +23,14 @@ TOOL = pathlib.Path(tool.__file__)
 def work(lab: tool.Lab, tmp_path: pathlib.Path) -> pathlib.Path:
     """A work folder of its own; `lab` is there to skip where no lab can run."""
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Where the tests run in the background, a shell has them and all that they start ignore the interruption."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def command(work: pathlib.Path, *words: str) -> subprocess.Popen[str]:
@@ -91,6 +100,7 @@ def test_down_finds_what_a_killed_start_left(work: pathlib.Path) -> None:
 
 SCENARIO = """
 import time
+from collections.abc import Iterator
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 
 def test_scenario(start):
