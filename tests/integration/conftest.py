@@ -71,16 +71,6 @@ class Demo:
         return found
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For two processes (`-n 2 --dist loadgroup`): a file's tests stay together, as do all files that use the demo."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    mine = [item for item in items if item.path.parent == pathlib.Path(__file__).parent]
-    shared = {item.path for item in mine if "demo" in getattr(item, "fixturenames", ())}
-    for item in mine:
-        item.add_marker(pytest.mark.xdist_group("demo" if item.path in shared else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """One whole demo; its servers are stopped at the end."""

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import signal
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -114,3 +116,13 @@ def test_queries_answer_on_the_controller(demo: Demo) -> None:
     done = demo.command("ansible", "localhost", "-m", "campus.upki.info", "-a", options)
     assert done.status == 0, done.output
     assert demo.summary["after"][NAMES[0]] in done.output.split("query_result")[1]
+
+
+def test_the_servers_are_stopped_however_long_their_path_is(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "demo" / "web1"
+    folder.mkdir(parents=True)
+    server = subprocess.Popen(["sh", "-c", "sleep 60; :", "x" * 120, str(folder)])
+    (folder / "nginx.pid").write_text(str(server.pid))
+    stop = pathlib.Path(__file__).resolve().parents[2] / "demo" / "stop"
+    subprocess.run([str(stop)], env={**os.environ, "UPKI_WORK": str(tmp_path), "COLUMNS": "80"}, check=True)
+    assert server.wait(10) == -signal.SIGTERM
