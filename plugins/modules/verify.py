@@ -258,6 +258,8 @@ seealso:
   - module: community.crypto.get_certificate
 notes:
   - The strength of ciphers is not examined; the programs testssl.sh and sslyze do that.
+  - On the controller, as the same user and with the Python that runs Ansible, it is done in Ansible's own worker, which
+    spares a process for each host. The result is the same.
 author:
   - The campus.upki contributors (@campus-upki)
 """
