@@ -145,7 +145,7 @@ def test_a_key_with_a_passphrase_is_refused_without_a_prompt(tmp_path, write):
     assert "openssl pkey" in error.fix
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", pki.key_pem(KEY)[:80]])
+@pytest.mark.parametrize("data", [b"", b"garbage", pki.key_pem(KEY)[:80]], ids=["empty", "garbage", "cut"])
 def test_a_key_that_is_none_is_refused(tmp_path, data):
     load_fails("preflight_failed", tmp_path, data)
 
