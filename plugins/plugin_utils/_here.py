@@ -48,7 +48,8 @@ def _interpreter(action: ActionBase, task_vars: Mapping[str, Any]) -> str:
 def run(action: ActionBase, work: Run, arguments: Mapping[str, Any], spec: Mapping[str, Any], **rules: Any) -> Any:
     """The result of work(params, check_mode). The arguments are checked as a module does; rules: required_one_of …"""
     # Plain text and numbers, as a module gets them: nothing of what comes back may count as a template.
-    checked = ArgumentSpecValidator(dict(spec), **rules).validate(json.loads(json.dumps(arguments)))
+    plain = json.loads(json.dumps(arguments, default=str))
+    checked = ArgumentSpecValidator(dict(spec), **rules).validate(plain)
     if checked.error_messages:
         return {"failed": True, "msg": ", ".join(checked.error_messages)}
     params = checked.validated_parameters

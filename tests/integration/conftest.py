@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.campus.upki.tests.integration import playbooks
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -43,19 +44,7 @@ class Demo:
         return self.command("ansible-playbook", "-i", str(self.path / "inventory.yml"), playbook, *extra, *options)
 
     def command(self, *words: str) -> Result:
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-        done = subprocess.run(
-            words,
-            cwd=self.path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout)
+        return Result(*playbooks.command(self.path, *words))
 
     def tree(self) -> dict[str, str]:
         """Every file, link and directory that the collection may write, with mode and content."""

@@ -56,17 +56,8 @@ def inventory_of(issuer: Issuer, port: int, hosts: tuple[str, ...] = ("web1",), 
 
 def verify(issuer: Issuer, port: int, *options: str, **variables: object) -> tuple[int, str]:
     inventory = inventory_of(issuer, port, ("web1",), **variables)
-    done = subprocess.run(
-        ["ansible-playbook", "-i", inventory, "campus.upki.verify", *options],
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    words = ["-i", inventory, "campus.upki.verify", *options]
+    return playbooks.playbook(issuer.path, *words, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)], ids=["run", "check"])

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import shutil
 import stat
-import subprocess
 import zipfile
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.tests.integration import playbooks
 from ansible_collections.campus.upki.tests.integration.servers import Issuer
 
 pytestmark = pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="ansible-playbook is not installed")
@@ -44,19 +43,10 @@ def hand_over(issuer: Issuer) -> str:
     playbook = issuer.path / "handover.yml"
     playbook.write_text(block("# handover.yml").replace("/srv/handoff", str(issuer.path / "handoff")))
     folders = {f"upki_{name}": [str(issuer.path / name)] for name in ("inbox", "intermediates", "roots")}
-    done = subprocess.run(
-        ["ansible-playbook", "-i", str(issuer.path / "inventory"), str(playbook), "-e", json.dumps(folders)],
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-        cwd=issuer.path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    words = ["-i", str(issuer.path / "inventory"), str(playbook), "-e", json.dumps(folders)]
+    status, output = playbooks.playbook(issuer.path, *words)
+    assert status == 0, output
+    return output
 
 
 def test_the_archive_is_made_when_the_certificate_has_come_and_once(issuer: Issuer) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import sys
@@ -82,6 +83,13 @@ class Tagged(str):
 def test_nothing_that_comes_back_can_be_taken_for_a_template() -> None:
     result = _here.run(action(), lambda params, _check: {"said": params["name"]}, {"name": Tagged("{{ x }}")}, SPEC)
     assert type(result["said"]) is str
+
+
+def test_a_date_of_yaml_is_the_text_that_was_written() -> None:
+    result = _here.run(
+        action(), lambda params, _check: {"said": params["name"]}, {"name": datetime.date(2026, 11, 22)}, SPEC
+    )
+    assert result["said"] == "2026-11-22"
 
 
 @pytest.mark.parametrize(
