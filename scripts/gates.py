@@ -202,7 +202,9 @@ def mypy(arguments: list[str]) -> Result:
 def integration(arguments: list[str]) -> Result:
     """In two processes, a file in one of them: most of it waits for servers and timeouts."""
     return tested(
-        BIN / "python", ["-n", "2", "--dist", "loadfile", *(arguments or ["tests/integration"])], "integration"
+        BIN / "python",
+        ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *(arguments or ["tests/integration"])],
+        "integration",
     )
 
 

@@ -13,10 +13,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from ansible_collections.campus.upki.tests.integration import playbooks
 
+USE_THE_DEMO = ("test_demo.py", "test_refusals.py")
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -58,6 +60,19 @@ class Demo:
                     facts.append(hashlib.sha256(path.read_bytes()).hexdigest())
                 found[str(path.relative_to(self.path))] = " ".join(facts)
         return found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In several processes: file by file, but what uses the demo in one of them, so that it is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope: str = super()._split_scope(nodeid)
+            return "the demo" if scope.endswith(USE_THE_DEMO) else scope
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
