@@ -286,8 +286,12 @@ class Slapd(Daemon):
         self.await_open()
 
     def stop(self) -> None:
-        with open(self.path / "pid", encoding="ascii") as stream:
-            os.kill(int(stream.read()), 15)
+        process = int((self.path / "pid").read_text())
+        os.kill(process, 15)
+        end = time.monotonic() + 20
+        while pathlib.Path(f"/proc/{process}").exists():  # at its end it removes files
+            assert time.monotonic() < end, "slapd does not end"
+            time.sleep(0.05)
 
 
 class OnlineSlapd(Slapd):
