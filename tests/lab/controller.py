@@ -214,6 +214,7 @@ class Controller:
         if MANNER == "runner" and " " not in playbook:
             command = ["ansible-runner", "run", str(self.path), "-p", playbook, "--inventory", str(self.inventory)]
             more = shlex.join([*extra, *options])
+            (self.path / "env" / "cmdline").unlink(missing_ok=True)  # the runner keeps the options of its last job
             command += ["--project-dir", str(self.path), *([f"--cmdline={more}"] if more else [])]
         else:
             command = ["ansible-playbook", "-i", str(self.inventory), *playbook.split(), *extra, *options]
