@@ -200,7 +200,7 @@ def mypy(arguments: list[str]) -> Result:
 
 
 def integration(arguments: list[str]) -> Result:
-    """In two processes, a file in one of them: most of it waits for servers and timeouts."""
+    """In two processes, each file in one of them: a single one waits often enough to leave a processor idle."""
     return tested(
         BIN / "python",
         ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *(arguments or ["tests/integration"])],

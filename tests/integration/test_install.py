@@ -8,13 +8,12 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils._store import Generation
-from ansible_collections.campus.upki.tests.integration import servers
+from ansible_collections.campus.upki.tests.integration import playbooks, servers
 from ansible_collections.campus.upki.tests.unit import pki
 
 ANSIBLE = shutil.which("ansible", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
@@ -33,28 +32,17 @@ class Controller:
         self.collections = next(folder for folder in sys.path if pathlib.Path(folder, COLLECTION).is_dir())
 
     def run(self, module: str, *options: str, **arguments: Any) -> dict[str, Any]:
-        answer = subprocess.run(
-            [str(ANSIBLE), "localhost", "-i", "localhost,", "-c", "local", "-m", f"campus.upki.{module}"]
-            + ["-a", json.dumps(arguments), "-vvvv", "--diff", "-e", f"ansible_python_interpreter={sys.executable}"]
-            + list(options),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": self.collections,
-                "ANSIBLE_LOG_PATH": str(self.log),
-                "ANSIBLE_LOCAL_TEMP": str(self.path / "local"),
-                "ANSIBLE_REMOTE_TEMP": str(self.path / "remote"),
-                "ANSIBLE_NOCOLOR": "1",
-                "XDG_CACHE_HOME": str(self.path / "cache"),
-            },
-        )
-        self.last = answer.stdout
-        self.said += answer.stdout
+        words = ["localhost", "-i", "localhost,", "-c", "local", "-m", f"campus.upki.{module}"]
+        words += ["-a", json.dumps(arguments), "-vvvv", "--diff", "-e", f"ansible_python_interpreter={sys.executable}"]
+        environment = {
+            "ANSIBLE_COLLECTIONS_PATH": self.collections,
+            "ANSIBLE_LOG_PATH": str(self.log),
+            "ANSIBLE_LOCAL_TEMP": str(self.path / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(self.path / "remote"),
+            "XDG_CACHE_HOME": str(self.path / "cache"),
+        }
+        _status, self.last = playbooks.command(self.path, str(ANSIBLE), *words, *options, **environment)
+        self.said += self.last
         start = self.last.index("localhost | ")
         text = self.last[self.last.index("=> {", start) + 3 :]
         result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]

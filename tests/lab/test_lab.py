@@ -100,7 +100,6 @@ def test_down_finds_what_a_killed_start_left(work: pathlib.Path) -> None:
 
 SCENARIO = """
 import time
-from collections.abc import Iterator
 from ansible_collections.campus.upki.tests.lab.lab import web_hosts
 
 def test_scenario(start):
