@@ -366,55 +366,12 @@ rolled_back:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.campus.upki.plugins.module_utils import _install, _requirements
+from ansible_collections.campus.upki.plugins.module_utils import _install, _install_options, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-
-STARTTLS = ["none", "smtp", "imap", "pop3", "ldap", "ftp", "nntp", "sieve", "postgres", "mysql", "xmpp"]
-LINK = {
-    "path": {"type": "path", "required": True},
-    "what": {"type": "str", "required": True, "choices": ["fullchain", "certificate", "chain", "key", "combined"]},
-    "copy": {"type": "bool", "default": False},
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
-    "mode": {"type": "str", "choices": ["0600", "0640", "0644", "0400", "0440", "0444"]},
-}
-ADOPT = {
-    "key": {"type": "path", "required": True, "no_log": False},
-    "certificate": {"type": "path", "required": True},
-    "chain": {"type": "path"},
-}
-CERTIFICATE = {
-    "name": {"type": "str", "required": True},
-    "dns_names": {"type": "list", "elements": "str", "default": []},
-    "server": {"type": "str"},
-    "endpoint": {"type": "list", "elements": "str"},
-    "starttls": {"type": "str", "choices": STARTTLS},
-    "links": {"type": "list", "elements": "dict", "default": [], "options": LINK},
-    "adopt": {"type": "dict", "options": ADOPT},
-    "state": {"type": "str", "choices": ["latest", "previous"], "default": "latest"},
-}
-ARGUMENTS = {
-    "certificates": {"type": "list", "elements": "dict", "required": True, "options": CERTIFICATE},
-    "inbox": {"type": "list", "elements": "path", "default": []},
-    "intermediates": {"type": "list", "elements": "path", "default": []},
-    "roots": {"type": "list", "elements": "path", "default": []},
-    "download": {"type": "bool", "default": True},
-    "servers": {"type": "dict", "default": {}},
-    "store": {"type": "path", "default": "/etc/upki"},
-    "keep": {"type": "int", "default": 3},
-    "wait": {"type": "int", "default": 15},
-    "lock_timeout": {"type": "int", "default": 60},
-    "mend_chain": {"type": "bool", "default": True},
-    "candidates": {"type": "list", "elements": "dict", "default": []},
-    "unusable": {"type": "list", "elements": "dict", "default": []},
-    "others": {"type": "list", "elements": "dict", "default": []},
-    "authorities": {"type": "list", "elements": "str", "default": []},
-    "anchors": {"type": "list", "elements": "str", "default": []},
-}
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_install_options.ARGUMENTS, supports_check_mode=True)
     _requirements.check(module)
     try:
         result = _install.run(module.params, module.check_mode)

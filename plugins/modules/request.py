@@ -361,45 +361,12 @@ reason_code:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.campus.upki.plugins.module_utils import _request, _requirements
+from ansible_collections.campus.upki.plugins.module_utils import _request, _request_options, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-
-MANAGER = {"name": {"type": "str"}, "affiliation": {"type": "str"}, "email": {"type": "str"}}
-CERTIFICATE = {
-    "name": {"type": "str", "required": True},
-    "dns_names": {"type": "list", "elements": "str", "default": []},
-    "key_type": {"type": "str", "choices": ["rsa2048", "p384"], "default": "rsa2048", "no_log": False},
-    "software": {"type": "str"},
-    "current_certificate": {"type": "path"},
-    "current_endpoint": {"type": "str"},
-    "manager": {"type": "dict", "options": MANAGER},
-    "state": {"type": "str", "choices": ["present", "cancelled"], "default": "present"},
-    "kind": {"type": "str", "choices": ["server_issue", "server_renew"]},
-    "serial": {"type": "str"},
-}
-SUBJECT = {
-    "organization": {"type": "str"},
-    "state": {"type": "str"},
-    "locality": {"type": "str"},
-    "organizational_unit": {"type": "str"},
-}
-ARGUMENTS = {
-    "certificates": {"type": "list", "elements": "dict", "required": True, "options": CERTIFICATE},
-    "subject": {"type": "dict", "options": SUBJECT},
-    "manager": {"type": "dict", "options": MANAGER},
-    "renew_before": {"type": "str", "default": "1/3"},
-    "lead_time": {"type": "int", "default": 14},
-    "store": {"type": "path", "default": "/etc/upki"},
-    "lock_timeout": {"type": "int", "default": 60},
-    "key_owner": {"type": "str", "no_log": False},
-    "key_group": {"type": "str", "no_log": False},
-    "key_mode": {"type": "str", "choices": ["0600", "0640"], "default": "0600", "no_log": False},
-    "issuers": {"type": "list", "elements": "str", "default": ["NII Open Domain CA"]},
-}
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_request_options.ARGUMENTS, supports_check_mode=True)
     _requirements.check(module)
     try:
         result = _request.Request(module.params, time.time(), module.check_mode).run()

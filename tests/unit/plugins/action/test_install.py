@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 from ansible.plugins.action import ActionBase
 from ansible_collections.campus.upki.plugins.action import install
+from ansible_collections.campus.upki.plugins.plugin_utils import _install_action
 from ansible_collections.campus.upki.tests.unit import pki
 
 NAME = "www.example.ac.jp"
@@ -85,7 +86,7 @@ def test_a_controller_with_python_3_10_serves(folders: pathlib.Path, monkeypatch
 def test_the_controllers_paths_stay_on_the_controller(folders: pathlib.Path) -> None:
     _result, executed = run(folders, certificates=[{"name": NAME}], store="/etc/upki", **ARGUMENTS)
     arguments = sent(executed)
-    assert [arguments[option] for option in install.FOLDERS] == [[], [], []]
+    assert [arguments[option] for option in _install_action.FOLDERS] == [[], [], []]
     assert arguments["store"] == "/etc/upki"
     assert executed.call_args.kwargs["module_name"] == "campus.upki.install"
 
