@@ -10,7 +10,7 @@ import os
 import re
 import time
 
-from ansible_collections.campus.upki.plugins.module_utils import _atomic, _tsv_text
+from ansible_collections.campus.upki.plugins.module_utils import _atomic, _tsv_record, _tsv_text
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import fault
 from ansible_collections.campus.upki.plugins.module_utils._rules import KEYS, KINDS, RULES, item
@@ -222,7 +222,7 @@ def _saved_again(home, rules):
     if os.path.basename(os.path.dirname(home["path"])) == SENT:
         return []
     try:
-        as_written = encode(home["lines"], rules)
+        as_written = _tsv_record.encode(home["lines"], rules)
     except UnicodeEncodeError:
         as_written = None
     if as_written is not None and _lines_only(home["data"]) == _lines_only(as_written):
@@ -269,7 +269,7 @@ def deliver(lines, box, date, write, rules=RULES):
     new, old, notes = plan(lines, box, date, rules)
     files, diff, contents = [], [], []
     for path, kind, texts in new:
-        data = None if None in texts else encode(texts, rules)
+        data = None if None in texts else _tsv_record.encode(texts, rules)
         contents.append((path, data))
         files.append(result(path, kind, texts, data, True))
         shown = "".join((text or "(the CSR is not made yet)") + "\n" for text in texts)
@@ -279,9 +279,3 @@ def deliver(lines, box, date, write, rules=RULES):
     for home, kind, texts in old:
         files.append(dict(result(home["path"], kind, texts, None, False), sha256=home["sha256"]))
     return files, notes, diff
-
-
-def encode(lines, rules=RULES):
-    """Bytes of a file: Shift_JIS, CRLF after each line."""
-    end = rules["file"]["line_end"]
-    return "".join(line + end for line in lines).encode(rules["file"]["encoding"])

@@ -12,7 +12,7 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _names,
     _prune,
     _subject,
-    _tsv,
+    _tsv_record,
     _validity,
     _x509,
 )
@@ -115,7 +115,7 @@ class Request(object):
                 continue
             known = self._known_keys() if known is None else known
             plan.made = self._make_one(plan, known)
-            faults.extend(dict(row, name=plan.name) for row in _tsv.check_record(plan.made[2]["record"]))
+            faults.extend(dict(row, name=plan.name) for row in _tsv_record.check_record(plan.made[2]["record"]))
         if faults:
             raise _troubles(faults)
 
@@ -295,7 +295,7 @@ class Request(object):
 
 
 def _tsv_bytes(record):
-    return _tsv.encode([_tsv.build_line(record)])
+    return _tsv_record.encode([_tsv_record.build_line(record)])
 
 
 def _warning_text(name, found):

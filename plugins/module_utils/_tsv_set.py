@@ -4,7 +4,7 @@
 
 import re
 
-from ansible_collections.campus.upki.plugins.module_utils import _csr, _names, _tsv_forms
+from ansible_collections.campus.upki.plugins.module_utils import _csr, _names, _tsv_forms, _tsv_record
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import DN_EXISTS, fault, numbered, shorten
 from ansible_collections.campus.upki.plugins.module_utils._rules import EMPTY, KEYS, REQUIRED, RULES, item
@@ -13,17 +13,12 @@ FILE = "ファイル (file)"
 SAY_THEIR_NAME = ("phishing_like",)  # a record's number would add nothing, and make it differ from request's warning
 
 
-def line_of(texts, rules=RULES):
-    """13 columns joined by tabs."""
-    return rules["file"]["separator"].join(texts[key] for key in KEYS)
-
-
 def final_line(row, rules=RULES):
     """The line of a row without faults, or None where check mode has no CSR for it yet."""
     marks = dict(zip(KEYS, rules["kinds"][row.kind]))
     if marks["csr"] == REQUIRED and not row.columns["csr"]:
         return None
-    return line_of(row.columns, rules)
+    return _tsv_record.line_of(row.columns, rules)
 
 
 def check(rows, known_keys=(), rules=RULES):
@@ -52,7 +47,7 @@ def _fingerprint(text):
 
 
 def _check_twice(number, row, seen, known, rules):
-    first = seen["line"].setdefault(line_of(row.columns, rules), number)
+    first = seen["line"].setdefault(_tsv_record.line_of(row.columns, rules), number)
     if first != number:
         message = "The record is the same as record {0}.".format(first)
         return [fault("record_twice", FILE, row.common_name(), message, "Leave one of them out.")]

@@ -8,8 +8,8 @@ from ansible_collections.campus.upki.plugins.module_utils import (
     _lifecycle,
     _names,
     _subject,
-    _tsv,
     _tsv_forms,
+    _tsv_record,
     _validity,
 )
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
@@ -138,7 +138,9 @@ def _faults(wanted):
     # The rest of the record. The name and the subject are checked above and once for all; the CSR comes later.
     seen = tuple(item(key) for key in ("fqdn", "subject")) + ("主体者DN",)
     record = record_of(wanted, "server_issue", None, None)
-    return found + [row for row in _tsv.check_record(record, without_csr=True) if not row["item"].startswith(seen)]
+    return found + [
+        row for row in _tsv_record.check_record(record, without_csr=True) if not row["item"].startswith(seen)
+    ]
 
 
 def _shared_once(faults, params):

@@ -134,6 +134,10 @@ reason_code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import _handoff, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 

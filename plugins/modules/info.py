@@ -254,6 +254,10 @@ reason_code:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import _discover, _inventory, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 

@@ -269,6 +269,10 @@ repository:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import _practice_desk, _practice_rules, _requirements
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 

@@ -105,6 +105,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import (
     _install_options,
     _renew,

@@ -196,6 +196,10 @@ report:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import _outbox, _requirements, _tsv, _tsv_file, _tsv_set
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._faults import line, refusal

@@ -468,6 +468,10 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.campus.upki.plugins.module_utils import _archive
+
+_archive.compile_once()  # before the imports that it is for
+
 from ansible_collections.campus.upki.plugins.module_utils import (
     _compare,
     _dns,

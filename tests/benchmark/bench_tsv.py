@@ -21,7 +21,14 @@ import time
 from typing import Any
 
 import cryptography
-from ansible_collections.campus.upki.plugins.module_utils import _keys, _outbox, _subject, _tsv, _tsv_set, _x509
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _keys,
+    _subject,
+    _tsv,
+    _tsv_record,
+    _tsv_set,
+    _x509,
+)
 from cryptography import x509
 
 SET = 99
@@ -66,7 +73,7 @@ def build(group: list[dict[str, Any]]) -> tuple[bytes, int]:
     """What campus.upki.tsv does with the records: the bytes, and how many faults were found."""
     rows, faults, _notes = _tsv.examine_set(group)
     lines = [_tsv_set.final_line(row) for _number, row in rows]
-    return _outbox.encode(lines), len(faults)
+    return _tsv_record.encode(lines), len(faults)
 
 
 def measure(key_type: str, count: int) -> dict[str, float]:

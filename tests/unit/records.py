@@ -5,7 +5,7 @@
 import functools
 from typing import Any, Dict, List, Union
 
-from ansible_collections.campus.upki.plugins.module_utils import _tsv
+from ansible_collections.campus.upki.plugins.module_utils import _tsv, _tsv_record
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives import hashes, serialization
@@ -167,4 +167,4 @@ def read_codes(kind: str, columns: Dict[str, str], rules: Any = _tsv.RULES) -> L
 
 def record_codes(one: Dict[str, Any], rules: Any = _tsv.RULES, **options: Any) -> List[Any]:
     """The codes of the faults of one record."""
-    return codes(_tsv.check_record(one, rules, **options))
+    return codes(_tsv_record.check_record(one, rules, **options))

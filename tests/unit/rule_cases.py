@@ -11,12 +11,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _names,
-    _outbox,
     _subject,
     _tsv,
     _tsv_file,
     _tsv_forms,
-    _tsv_set,
+    _tsv_record,
 )
 from ansible_collections.campus.upki.plugins.module_utils._faults import shorten
 from ansible_collections.campus.upki.tests.unit import records as make
@@ -154,7 +153,7 @@ line("profile 11 without a CSR", CREATE, [], profile="11")
 _CSRS = (make.csr_pem(), make.csr_pem(**_RSA))
 case(
     "the profile follows from the key",
-    lambda rules: [_tsv.build_line(make.record(ISSUE, csr=csr), rules).split("\t")[1] for csr in _CSRS],
+    lambda rules: [_tsv_record.build_line(make.record(ISSUE, csr=csr), rules).split("\t")[1] for csr in _CSRS],
     ["11", "3"],
 )
 line("RSA 3072", ISSUE, ["csr_key"], profile="3", csr=make.csr_text(label="r3", kind="rsa3072", hash_name="sha256"))
@@ -403,12 +402,12 @@ def _name_codes(name: str) -> Callable[[Any], Any]:
 
 # --- the file -----------------------------------------------------------------------------------------------
 
-case("Shift_JIS and CRLF", lambda rules: _outbox.encode(["山\t〜"], rules), b"\x8eR\t\x81`\r\n")
+case("Shift_JIS and CRLF", lambda rules: _tsv_record.encode(["山\t〜"], rules), b"\x8eR\t\x81`\r\n")
 
 
 def _unwritable(rules: Any) -> str:
     try:
-        return repr(_outbox.encode(["髙"], rules))
+        return repr(_tsv_record.encode(["髙"], rules))
     except UnicodeEncodeError as error:
         return error.encoding
 
@@ -421,7 +420,7 @@ case(
     lambda rules: make.codes(_tsv.read(make.data(*_TWO, last=""), REVOKE, rules)["faults"]),
     [],
 )
-case("tab between columns", lambda rules: _tsv_set.line_of(make.texts(REVOKE), rules), make.line(make.texts(REVOKE)))
+case("tab between columns", lambda rules: _tsv_record.line_of(make.texts(REVOKE), rules), make.line(make.texts(REVOKE)))
 case("13 columns", lambda rules: _columns_codes(rules, 13), [])
 case("12 columns", lambda rules: _columns_codes(rules, 12), ["columns"])
 case("14 columns", lambda rules: _columns_codes(rules, 14), ["columns"])

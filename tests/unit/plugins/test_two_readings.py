@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _practice_register, _tsv
+from ansible_collections.campus.upki.plugins.module_utils import _practice_register, _tsv, _tsv_record
 from ansible_collections.campus.upki.plugins.module_utils import _practice_rules as practice
 from ansible_collections.campus.upki.tests.unit import applications as make
 from cryptography.hazmat.primitives import serialization
@@ -90,8 +90,8 @@ def practice_faults(data: bytes, kind: str | None, known: bool = True) -> tuple[
 @pytest.mark.parametrize("number", range(len(CORRECT)))
 def test_what_the_builder_makes_is_accepted_with_the_same_values(number: int) -> None:
     wanted = CORRECT[number]
-    assert _tsv.check_record(wanted) == []
-    data = _tsv.encode([_tsv.build_line(wanted)])
+    assert _tsv_record.check_record(wanted) == []
+    data = _tsv_record.encode([_tsv_record.build_line(wanted)])
     records, codes = practice_faults(data, wanted["kind"], known=wanted["kind"] != "server_issue")
     if wanted.get("serial") in (None, "255", "0xFF", "00:FF"):
         assert codes == []
@@ -116,7 +116,7 @@ def test_what_the_builder_makes_is_accepted_with_the_same_values(number: int) ->
 
 @pytest.mark.parametrize("kind", _tsv.KINDS)
 def test_the_kind_follows_from_the_content_alike(kind: str) -> None:
-    data = _tsv.encode([_tsv.build_line(record(kind))])
+    data = _tsv_record.encode([_tsv_record.build_line(record(kind))])
     ours = practice.read(data)[0]
     theirs = {found["kind"] for found in _tsv.parse(data)[0]}
     assert theirs == {ours}
@@ -267,7 +267,7 @@ def test_the_same_characters_are_safe() -> None:
     differing = []
     for character in map(chr, DOUBTFUL):
         name = f"a{character}b"
-        theirs = not _tsv.check_record(record("acme_create", manager_name=name))
+        theirs = not _tsv_record.check_record(record("acme_create", manager_name=name))
         try:
             row = make.tsv(make.acme_create(c8=name))
             records, faults = practice.read(row, kind="acme_create")[1:]

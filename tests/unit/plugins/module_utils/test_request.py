@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _adopt, _tsv, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _adopt, _tsv, _tsv_record, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 from ansible_collections.campus.upki.tests.unit.plugins.module_utils.store_helpers import (
@@ -64,7 +64,7 @@ def test_the_csr_is_what_the_service_asks_for(store, key_type, hash_name):
     assert _x509.request_signature_holds(csr)
     assert not _x509.request_has_extensions(csr)
     assert found["spki_sha256"] == _x509.spki_sha256(csr.public_key())
-    assert _tsv.check_record(found["record"]) == []
+    assert _tsv_record.check_record(found["record"]) == []
 
 
 def test_the_key_is_that_of_the_csr_and_for_its_owner_only(store):
@@ -434,7 +434,7 @@ def test_a_fault_in_one_certificate_stops_all(store):
 
 
 def test_a_record_that_fails_at_the_last_check_stops_all(store, monkeypatch):
-    real = _tsv.check_record
+    real = _tsv_record.check_record
 
     def failing(record, **more):
         if record["csr"] and record["fqdn"] == NAME:
@@ -443,7 +443,7 @@ def test_a_record_that_fails_at_the_last_check_stops_all(store, monkeypatch):
             ]
         return real(record, **more)
 
-    monkeypatch.setattr(_tsv, "check_record", failing)
+    monkeypatch.setattr(_tsv_record, "check_record", failing)
     with pytest.raises(UpkiError) as caught:
         run(store, wanted("b.example.ac.jp"), wanted())
     assert caught.value.code == "202"

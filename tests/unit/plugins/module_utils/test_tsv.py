@@ -3,7 +3,7 @@
 """Records to lines, lines to records. The rules of the columns are cases of test_rules.py."""
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _faults, _outbox, _tsv
+from ansible_collections.campus.upki.plugins.module_utils import _faults, _tsv, _tsv_record
 from ansible_collections.campus.upki.tests.unit import records as make
 
 
@@ -15,50 +15,52 @@ def comparable(record):
 @pytest.mark.parametrize("kind", make.KINDS)
 def test_a_record_comes_back(kind):
     record = make.record(kind)
-    assert _tsv.check_record(record) == []
-    data = _tsv.encode([_tsv.build_line(record)])
+    assert _tsv_record.check_record(record) == []
+    data = _tsv_record.encode([_tsv_record.build_line(record)])
     assert data.endswith(b"\r\n") and data.count(b"\t") == 12
     (found,), faults = _tsv.parse(data, kind)
     assert faults == []
     assert comparable(found) == comparable(record)
-    assert _tsv.build_line(found) == _tsv.build_line(record)
+    assert _tsv_record.build_line(found) == _tsv_record.build_line(record)
 
 
 def test_a_line_is_what_the_service_wants_to_the_byte():
     record = make.record("server_renew", serial="0x1F", dns_names=["a.example.ac.jp"])
     wanted = "{0}\t11\t\t31\t\t\t{1}\t電通太郎\t情報基盤センター\ttaro@example.ac.jp\t{2}\tnginx\t"
     wanted += "dNSName=a.example.ac.jp\r\n"
-    assert _tsv.encode([_tsv.build_line(record)]) == wanted.format(make.DN, make.csr_text(), make.WWW).encode("cp932")
+    assert _tsv_record.encode([_tsv_record.build_line(record)]) == wanted.format(
+        make.DN, make.csr_text(), make.WWW
+    ).encode("cp932")
 
 
 @pytest.mark.parametrize("serial", ["31", "0x1F", "0X1f", "1F:", "00:1F", "serial=1F", 31])
 def test_serials_are_written_in_decimal(serial):
     serial = "0:1f" if serial == "1F:" else serial
     record = make.record(serial=serial)
-    assert _tsv.check_record(record) == []
-    assert _tsv.build_line(record).split("\t")[3] == "31"
+    assert _tsv_record.check_record(record) == []
+    assert _tsv_record.build_line(record).split("\t")[3] == "31"
 
 
 @pytest.mark.parametrize("serial", ["1f", "x", "0", "-1", "0x", "1:f0:", "12 34", "１２"])
 def test_serials_that_are_none(serial):
-    faults = _tsv.check_record(make.record(serial=serial))
+    faults = _tsv_record.check_record(make.record(serial=serial))
     assert make.codes(faults) == [204]
     assert faults[0]["fix"]
 
 
 def test_a_renewal_without_a_serial():
-    (row,) = _tsv.check_record(make.record(serial=None))
+    (row,) = _tsv_record.check_record(make.record(serial=None))
     assert (row["code"], "openssl x509" in row["fix"]) == (201, True)
 
 
 def test_the_fqdn_is_the_common_name_where_it_is_not_given():
     record = make.record(fqdn=None)
-    assert _tsv.check_record(record) == []
-    assert _tsv.build_line(record).split("\t")[10] == make.WWW
+    assert _tsv_record.check_record(record) == []
+    assert _tsv_record.build_line(record).split("\t")[10] == make.WWW
 
 
 def test_another_fqdn_than_the_common_name():
-    (row,) = _tsv.check_record(make.record(fqdn="w2.example.ac.jp"))
+    (row,) = _tsv_record.check_record(make.record(fqdn="w2.example.ac.jp"))
     assert (row["code"], row["message"]) == (
         "fqdn_differs",
         "The FQDN is 'w2.example.ac.jp', but the CN is '{0}'.".format(make.WWW),
@@ -68,13 +70,13 @@ def test_another_fqdn_than_the_common_name():
 @pytest.mark.parametrize("kind", ["server_issue", "server_renew"])
 def test_in_check_mode_the_csr_may_be_missing(kind):
     record = make.record(kind, csr=None)
-    assert make.codes(_tsv.check_record(record)) == [201]
-    assert _tsv.check_record(record, without_csr=True) == []
+    assert make.codes(_tsv_record.check_record(record)) == [201]
+    assert _tsv_record.check_record(record, without_csr=True) == []
 
 
 def test_in_check_mode_the_other_rules_hold():
     record = make.record(csr=None, software=None, serial=None)
-    assert make.codes(_tsv.check_record(record, without_csr=True)) == [201, 201]
+    assert make.codes(_tsv_record.check_record(record, without_csr=True)) == [201, 201]
 
 
 def test_a_broken_csr_gives_one_fault():
@@ -132,7 +134,7 @@ def test_no_part_of_the_dn_can_break_the_line(part, value):
 
 
 def test_the_refused_character_is_named_with_its_place_and_spelling():
-    (row,) = _tsv.check_record(make.record(manager_name="髙橋①"))
+    (row,) = _tsv_record.check_record(make.record(manager_name="髙橋①"))
     assert "'髙' (U+9AD9) at position 1, '①' (U+2460) at position 3" in row["message"]
     assert row["fix"] == "Write 髙 → 高, ① → 1."
 
@@ -202,10 +204,6 @@ def test_ten_faults_give_ten_lines():
         assert fault["fix"]
 
 
-def test_encode_is_the_outboxs():
-    assert _tsv.encode is _outbox.encode
-
-
 @pytest.mark.parametrize("number", ["9" * 10000, "0x" + "f" * 10000, "0" * 10000, "AB:" * 5000 + "AB"])
 def test_a_number_of_thousands_of_digits_is_a_fault_and_no_traceback(number):
     line = "CN=a.example.ac.jp,O=b,L=c,ST=d,C=JP\t\t\t{0}\t{1}\t\t\t\t\t\t\t\t"
@@ -213,4 +211,4 @@ def test_a_number_of_thousands_of_digits_is_a_fault_and_no_traceback(number):
         records, faults = _tsv.parse(line.format(serial, reason).encode("ascii"), "server_revoke")
         assert any(what in row["item"] for row in faults)
         assert len(records) == 1
-    assert _tsv.check_record({"kind": "server_revoke", "serial": number, "subject": {}, "reason": 4})
+    assert _tsv_record.check_record({"kind": "server_revoke", "serial": number, "subject": {}, "reason": 4})

@@ -3,7 +3,7 @@
 """What the builder writes, the reader gives back: hypothesis looks for a record that does not survive."""
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _characters, _subject, _tsv, _tsv_text
+from ansible_collections.campus.upki.plugins.module_utils import _characters, _subject, _tsv, _tsv_record, _tsv_text
 from ansible_collections.campus.upki.tests.unit import records as make
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed for this Python")
@@ -64,14 +64,14 @@ def test_round_trip(listed):
     hypothesis.assume(not [row for row in faults if row["code"] in ("key_twice", 202, 212, "record_twice")])
     assert faults == []
     for kind, group in _tsv.split(listed):
-        data = _tsv.encode([_tsv.build_line(record) for record in group])
+        data = _tsv_record.encode([_tsv_record.build_line(record) for record in group])
         hypothesis.assume(_tsv_text.decode(data)[1] == "shift_jis")
         found, faults = _tsv.parse(data, kind)
         assert [row for row in faults if row["code"] != "key_twice"] == []
         for record, back in zip(group, found):
             back.pop("record")
             assert back == dict(record, serial=record["serial"] and str(int(record["serial"], 0)))
-        assert _tsv.encode([_tsv.build_line(record) for record in found]) == data
+        assert _tsv_record.encode([_tsv_record.build_line(record) for record in found]) == data
 
 
 @hypothesis.settings(max_examples=300, deadline=None, derandomize=True)
@@ -96,4 +96,6 @@ def test_no_single_change_makes_the_reader_fail(data):
 )
 def test_no_text_makes_the_check_fail(texts):
     for kind in make.KINDS:
-        _tsv.check_record(dict(texts, kind=kind, subject={"common_name": texts["fqdn"]}, dns_names=[texts["software"]]))
+        _tsv_record.check_record(
+            dict(texts, kind=kind, subject={"common_name": texts["fqdn"]}, dns_names=[texts["software"]])
+        )

@@ -3,7 +3,7 @@
 """The builder's checks and the practice CA's were written apart from the same rules: do they judge alike?"""
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _practice_rules, _tsv
+from ansible_collections.campus.upki.plugins.module_utils import _practice_rules, _tsv, _tsv_record
 from ansible_collections.campus.upki.tests.unit import records as make
 from ansible_collections.campus.upki.tests.unit import rule_cases
 
@@ -35,5 +35,5 @@ def test_both_judge_alike(name, kind, texts):
 
 @pytest.mark.parametrize("kind", make.KINDS)
 def test_what_is_built_is_accepted(kind):
-    data = _tsv.encode([_tsv.build_line(make.record(kind))])
+    data = _tsv_record.encode([_tsv_record.build_line(make.record(kind))])
     assert _practice_rules.read(data, "", kind)[2] == []

@@ -5,7 +5,7 @@
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._rules import item
-from ansible_collections.campus.upki.plugins.module_utils._tsv import check_record
+from ansible_collections.campus.upki.plugins.module_utils._tsv_record import check_record
 from ansible_collections.campus.upki.plugins.module_utils._wanted import record_of, wanted_list
 from ansible_collections.campus.upki.tests.unit.plugins.module_utils.store_helpers import (
     MANAGER,
