@@ -20,7 +20,6 @@ try:
     from cryptography.hazmat.backends import default_backend
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.serialization import pkcs7
     from cryptography.x509 import ocsp
     from cryptography.x509.oid import ExtensionOID, NameOID
 
@@ -179,6 +178,9 @@ def private_key_from_pem(data):
 
 def certificates_from_pkcs7(data):
     """All certificates of a PKCS#7 structure in DER, in its order, which says nothing."""
+    # Here, since it brings the library for mail along, and what runs on hosts never comes by.
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

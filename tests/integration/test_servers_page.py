@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.campus.upki.plugins.module_utils import _servers
+from ansible_collections.campus.upki.plugins.module_utils import _install_options, _servers
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.modules import install as module
 from ansible_collections.campus.upki.tests.integration import daemons, servers
 from ansible_collections.campus.upki.tests.integration.servers import NAME
 
@@ -86,8 +85,8 @@ def test_the_web_servers_are_configured_as_the_page_says(issuer: servers.Issuer,
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["server"])
 def test_the_rows_are_what_the_module_takes(row: dict[str, Any]) -> None:
-    options: dict[str, Any] = module.LINK
-    assert set(row) <= set(module.CERTIFICATE) | {"software"}
+    options: dict[str, Any] = _install_options.LINK
+    assert set(row) <= set(_install_options.CERTIFICATE) | {"software"}
     for link in row.get("links", []):
         assert set(link) <= set(options)
         assert link["what"] in options["what"]["choices"]

@@ -16,9 +16,9 @@ def options(role):
         return yaml.safe_load(stream)["argument_specs"]["main"]["options"]
 
 
-def module_options(role, module):
+def module_options(role, file, module):
     """The options that the role's task gives to a module, which may be parts of another's."""
-    with open(str(ROLES / role / "tasks" / "main.yml"), encoding="utf-8") as stream:
+    with open(str(ROLES / role / "tasks" / file), encoding="utf-8") as stream:
         tasks = yaml.safe_load(stream)
     return next(task["campus.upki." + module] for task in tasks if "campus.upki." + module in task)
 
@@ -31,6 +31,6 @@ def test_renew_has_the_variables_of_request_and_deploy():
     assert {key: renew[key] for key in own} == {key: deploy[key] for key in own}
 
 
-@pytest.mark.parametrize("part, role", [("install", "deploy"), ("request", "request")])
-def test_renew_gives_the_host_what_each_of_the_two_gives_it(part, role):
-    assert module_options("renew", "renew")[part] == module_options(role, part)
+@pytest.mark.parametrize("part, role, file", [("install", "deploy", "main.yml"), ("request", "request", "hosts.yml")])
+def test_renew_gives_the_host_what_each_of_the_two_gives_it(part, role, file):
+    assert module_options("renew", "hosts.yml", "renew")[part] == module_options(role, file, part)
