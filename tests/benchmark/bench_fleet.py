@@ -7,9 +7,9 @@
 Simulated hosts: local connections, ten forks, each with a store of its own that holds one live certificate of the
 practice CA, all served by one nginx. Measured in turn, as whole processes with their children: `ansible.builtin.ping`,
 the playbooks campus.upki.request and campus.upki.deploy, and campus.upki.renew, which is both and verify. Up to ten
-hosts the median of the runs counts; larger fleets are measured once, and renew only up to a hundred. CPU seconds are
-those of the whole tree, hosts included. Memory is the controller's: the largest sum of the PSS of ansible-playbook and
-its forks, sampled three times a second. Prints tables in Markdown.
+hosts the median of the runs counts; larger fleets are measured once. CPU seconds are those of the whole tree, hosts
+included. Memory is the controller's: the largest sum of the PSS of ansible-playbook and its forks, sampled three times a
+second. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from ansible_collections.campus.upki.tests.benchmark.sites import NGINX, SERVER,
 
 FORKS = 10
 SIZES = (1, 10, 100, 500)
-RENEWED = 100  # hosts; larger fleets would take renew half an hour, and its parts are measured
 SUBJECT = {"organization": "Example University", "state": "Tokyo", "locality": "Chofu"}
 MANAGER = {"name": "a", "affiliation": "b", "email": "a@example.ac.jp"}
 PING = "- hosts: upki\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
@@ -195,8 +194,7 @@ def main() -> None:
     found: dict[int, dict[str, Taken]] = {}
     names = [NAMES[0], *(options.only or NAMES[1:])]
     for count in options.hosts or SIZES:
-        chosen = [name for name in names if count <= RENEWED or options.only or name != "campus.upki.renew"]
-        found[count] = measure(count, options.runs if count <= 10 else 1, chosen)
+        found[count] = measure(count, options.runs if count <= 10 else 1, names)
         ping = found[count]["ping.yml"]
         for name, one in found[count].items():
             wall = f"{one.seconds:.1f} s | {one.seconds / ping.seconds:.2f}"

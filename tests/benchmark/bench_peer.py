@@ -6,8 +6,9 @@
 
 Measured are whole ansible-playbook runs over all hosts at once, with as many forks as hosts:
 
-- the first run: from nothing to certificates that are served and looked at. For the collection the playbooks request,
-  deploy and verify, for the peer its one playbook twice; the practice CA's work in between is not counted;
+- the first run: from nothing to certificates that are served and looked at. For the collection the playbooks request
+  and, once the CA has issued, renew; for the peer its one playbook twice; the practice CA's work in between is not
+  counted;
 - the daily run afterwards, with nothing due: the collection's renew, the peer's playbook. Twice in each round.
 
 The rounds alternate between the two, each on fresh stores with new names; shown is the median. Over ssh, every start
