@@ -20,7 +20,7 @@ def run(install, request, check_mode=False, now=None):
     try:
         requested = _request.Request(request, now, check_mode).run()
     except UpkiError as error:
-        error.details.update(install=installed, changed=installed["changed"], warnings=warnings)
+        error.details.update(install=_in_short(installed), changed=installed["changed"], warnings=warnings)
         if installed["changed"] and not check_mode:
             error.fix = "{0} {1}".format(error.fix, _before(installed)).lstrip()
         raise
@@ -32,6 +32,13 @@ def run(install, request, check_mode=False, now=None):
         "warnings": warnings,
         "diff": _differences(installed, requested),
     }
+
+
+def _in_short(installed):
+    """What became of the installation, no longer than a person wants to read it beside an error."""
+    kept = ("name", "state", "changed", "reason_code", "reason")
+    rows = [{key: row[key] for key in kept} for row in installed["certificates"]]
+    return {"changed": installed["changed"], "certificates": rows}
 
 
 def _before(installed):

@@ -78,7 +78,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 install:
-  description: What M(campus.upki.install) returns, such as RV(campus.upki.install#module:certificates).
+  description:
+    - What M(campus.upki.install) returns, such as RV(campus.upki.install#module:certificates).
+    - Where the request has failed, its C(changed) and of each certificate C(name), C(state), C(changed), C(reason_code)
+      and C(reason).
   returned: unless the installation failed
   type: dict
 request:
