@@ -13,7 +13,7 @@ import zipimport
 
 def compile_once(loader=None):
     """To be called before the imports that it is for. loader: of a module in the archive; that of this file."""
-    loader = __loader__ if loader is None else loader
+    loader = __spec__.loader if loader is None else loader
     if not isinstance(loader, zipimport.zipimporter) or sys.version_info < (3, 10):
         return
     compiling = zipimport.zipimporter.get_filename
