@@ -54,8 +54,9 @@ def lines(folder: pathlib.Path) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in (folder / "outbox").glob("*.tsv"))
 
 
-def test_a_condition_that_leaves_out_the_first_host_loses_no_application(tmp_path: pathlib.Path) -> None:
-    role = {"import_role": {"name": "campus.upki.request"}, "when": "inventory_hostname != 'web1'"}
+@pytest.mark.parametrize("name", ["request", "renew"])
+def test_a_condition_that_leaves_out_the_first_host_loses_no_application(tmp_path: pathlib.Path, name: str) -> None:
+    role = {"import_role": {"name": f"campus.upki.{name}"}, "when": "inventory_hostname != 'web1'"}
     output = play(tmp_path, [role])
     assert "failed=1" not in output, output
     assert lines(tmp_path) == 2, output
@@ -69,6 +70,30 @@ def test_nor_in_batches_and_all_hosts_write_one_file(tmp_path: pathlib.Path) -> 
     assert lines(tmp_path) == 2
     output = play(tmp_path, [{"import_role": {"name": "campus.upki.request"}}])
     assert lines(tmp_path) == 3, output
+
+
+def test_the_role_renew_included_at_run_time_and_after_the_role_request_writes_each_application_once(
+    tmp_path: pathlib.Path,
+) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"include_role": {"name": "campus.upki.request"}, "when": "inventory_hostname == 'web2'"},
+        {"include_role": {"name": "campus.upki.renew"}},
+    ]
+    output = play(tmp_path, tasks)
+    assert "failed=1" not in output, output
+    assert lines(tmp_path) == 3, output
+    assert "changed=1" not in play(tmp_path, tasks)
+
+
+@pytest.mark.parametrize("entry", ["main", "hosts"])
+@pytest.mark.parametrize("name", ["request", "renew"])
+def test_what_a_role_cannot_do_without_is_asked_for_at_both_entries(
+    tmp_path: pathlib.Path, name: str, entry: str
+) -> None:
+    role = {"import_role": {"name": f"campus.upki.{name}", "tasks_from": entry}}
+    output = play(tmp_path, [role], {"upki_subject": {"organization": "Example University"}})
+    assert "missing required arguments: locality, state found in upki_subject" in output, output
+    assert not (tmp_path / "store").exists()
 
 
 # --- the virtual hosts of nginx and Apache -----------------------------------------------------------------------
