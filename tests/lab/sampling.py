@@ -18,7 +18,7 @@ class Sampler:
     """Looks again and again, in a thread of its own. A look that failed is an error at the end, and so is none."""
 
     def __init__(self) -> None:
-        self.seen: dict[bytes, str] = {}  # content: where it was first
+        self.seen: set[tuple[str, bytes]] = set()  # (where, content)
         self.looks = 0
         self._error: BaseException | None = None
         self._stop = threading.Event()
@@ -26,9 +26,6 @@ class Sampler:
 
     def look(self) -> None:
         raise NotImplementedError
-
-    def places(self) -> list[tuple[str, bytes]]:
-        return [(place, data) for data, place in self.seen.items()]
 
     def _work(self) -> None:
         try:
@@ -62,7 +59,7 @@ class Processes(Sampler):
         for pid in filter(str.isdigit, os.listdir("/proc")):
             for part in ("cmdline", "environ"):
                 with contextlib.suppress(ProcessLookupError, FileNotFoundError, PermissionError):
-                    self.seen.setdefault(pathlib.Path("/proc", pid, part).read_bytes(), f"{part} of {pid}")
+                    self.seen.add((f"{part} of {pid}", pathlib.Path("/proc", pid, part).read_bytes()))
 
 
 class TemporaryFiles(Sampler):
@@ -87,4 +84,4 @@ class TemporaryFiles(Sampler):
             return
         data = pathlib.Path(path).read_bytes()
         self._known.add(version)
-        self.seen.setdefault(data, f"passing file {path}")
+        self.seen.add((f"passing file {path}", data))

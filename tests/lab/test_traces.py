@@ -155,7 +155,7 @@ def test_arguments_and_environments_are_seen() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(0.5)", keys["cmdline"].decode()]
     with Processes() as processes:
         subprocess.run(command, env={"KEY": keys["environ"].decode()}, check=True)
-    found = Search(keys).places(processes.places())
+    found = Search(keys).places(processes.seen)
     assert sorted((place.split()[0], *names) for place, names in found.items()) == [(part, part) for part in keys]
 
 
@@ -165,14 +165,14 @@ def test_files_that_are_gone_again_are_seen(tmp_path: pathlib.Path) -> None:
         folder.mkdir(parents=True)
         for content in (b"nothing yet", pem("p384")):
             (folder / "file").write_bytes(content)
-            await_content(passing, content)
+            await_seen(passing, (f"passing file {folder / 'file'}", content))
         (folder / "file").unlink()
-    assert list(Search({"mine": pem("p384")}).places(passing.places())) == [f"passing file {folder / 'file'}"]
+    assert list(Search({"mine": pem("p384")}).places(passing.seen)) == [f"passing file {folder / 'file'}"]
 
 
-def await_content(passing: Sampler, content: bytes) -> None:
+def await_seen(passing: Sampler, what: tuple[str, bytes]) -> None:
     end = time.monotonic() + 20
-    while content not in passing.seen and time.monotonic() < end:
+    while what not in passing.seen and time.monotonic() < end:
         time.sleep(0.01)
 
 
