@@ -12,12 +12,14 @@ import threading
 from types import TracebackType
 
 INTERVAL = 0.02  # seconds between two looks
+PATIENCE = 30  # seconds for the last one
 
 
 class Sampler:
     """Looks again and again, in a thread of its own. A look that failed is an error at the end, and so is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self.patience = patience
         self.seen: set[tuple[str, bytes]] = set()  # (where, content)
         self.looks = 0
         self._error: BaseException | None = None
@@ -44,7 +46,7 @@ class Sampler:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(self.patience)
         if kind is None:
             if self._error:
                 raise self._error

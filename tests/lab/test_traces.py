@@ -18,7 +18,15 @@ from collections.abc import Callable
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.tests.lab.sampling import Processes, Sampler, TemporaryFiles
-from ansible_collections.campus.upki.tests.lab.traces import GRAM, Search, files, secret_numbers, stored_keys, traces
+from ansible_collections.campus.upki.tests.lab.traces import (
+    GRAM,
+    Search,
+    files,
+    secret_numbers,
+    stored_keys,
+    traces,
+    unwrapped,
+)
 from ansible_collections.campus.upki.tests.unit import pki
 
 KINDS = ("rsa2048", "p384")
@@ -176,10 +184,21 @@ def await_seen(passing: Sampler, what: tuple[str, bytes]) -> None:
         time.sleep(0.01)
 
 
-def test_a_sampler_that_fails_says_so() -> None:
+def test_lines_are_joined_and_base64_for_urls_is_read_as_the_usual_one() -> None:
+    assert unwrapped(b"ab-_\\n  cd\\\\r\r\n\tef:01") == b"ab+/cdef01"
+
+
+def test_a_sampler_that_fails_or_hangs_says_so() -> None:
     class Broken(Sampler):
         def look(self) -> None:
             raise PermissionError("may not look")
 
     with pytest.raises(PermissionError, match="may not look"), Broken():
+        time.sleep(0.1)
+
+    class Hanging(Sampler):
+        def look(self) -> None:
+            time.sleep(1)
+
+    with pytest.raises(AssertionError, match="does not end"), Hanging(patience=0.1):
         time.sleep(0.1)
