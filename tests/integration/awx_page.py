@@ -26,6 +26,16 @@ def blocks(first_line: str) -> list[str]:
     return [text for text in BLOCK.findall(PAGE.read_text()) if text.startswith(first_line)]
 
 
+def variables(folder: pathlib.Path, containing: str, instead: dict[str, str]) -> None:
+    """Write the page's variables with this word where their first line says, some words replaced."""
+    (text,) = [text for text in BLOCK.findall(PAGE.read_text()) if "/upki.yml" in text[:40] and containing in text]
+    file = folder / text.splitlines()[0].removeprefix("# ")
+    for word, other in instead.items():
+        text = text.replace(word, other)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
 def tarball() -> pathlib.Path:
     """The collection as `make install` has built it."""
     (found,) = (WORK / "dist").glob("campus-upki-*.tar.gz")

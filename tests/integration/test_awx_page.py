@@ -36,10 +36,8 @@ def job(folder: pathlib.Path, renew: str, *options: str, playbook: str = "renew.
     """One job: a new copy of the project, which is gone afterwards. Its output."""
     place = folder / "container"
     place.mkdir()
-    (variables,) = [text for text in blocks("# group_vars/upki.yml\n") if "upki_outbox_host" in text]
     (place / "renew.yml").write_text(f"---\n{renew}")
-    (place / "group_vars").mkdir()
-    (place / "group_vars" / "upki.yml").write_text(variables.replace("/srv/upki", str(folder / "admin")))
+    awx_page.variables(place, "upki_outbox_host", {"/srv/upki": str(folder / "admin")})
     host: dict[str, Any] = {
         "upki_certificates": [{"name": "www.example.ac.jp", "key_type": "p384", "software": "nginx"}],
         "upki_store": str(folder / "web1"),
@@ -50,8 +48,8 @@ def job(folder: pathlib.Path, renew: str, *options: str, playbook: str = "renew.
         "upki_verify_fail_on": "never",  # nothing serves here
         "upki_verify_timeout": 1,
     }
-    (place / "hosts.json").write_text(json.dumps({"upki": {"hosts": {"web1": host}}}))
-    words = ["-i", "hosts.json", "--connection", "local", *options, playbook]
+    (place / "inventory" / "hosts.json").write_text(json.dumps({"upki": {"hosts": {"web1": host}}}))
+    words = ["-i", "inventory", "--connection", "local", *options, playbook]
     environment = {"ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_SHOW_CUSTOM_STATS": "1", "PWD": str(place)}
     status, output = playbooks.playbook(place, *words, **environment)
     shutil.rmtree(place)
