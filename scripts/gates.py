@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import matrix
 import tree
@@ -223,7 +224,18 @@ def lab(arguments: list[str]) -> Result:
         failed = Result(failed=1)
         failed.output = output
         return failed
-    return tested(BIN / "python", arguments or ["-m", "not nightly", "tests/lab"], "lab")
+    start = time.time()
+    result = tested(BIN / "python", arguments or ["-m", "not nightly", "tests/lab"], "lab")
+    result.notes += last_cuts(start)
+    return result
+
+
+def last_cuts(since: float) -> list[str]:
+    """What the random cuts of this run came to: the last line of their log, with the seed."""
+    own = os.environ.get("UPKI_LAB_CUTS_LOG")
+    logs = [path for path in ([pathlib.Path(own)] if own else LOG.glob("cuts-*.log")) if path.is_file()]
+    recent = [path for path in logs if path.stat().st_mtime >= since and path.stat().st_size]
+    return [path.read_text(encoding="utf-8").splitlines()[-1] for path in recent]
 
 
 # name: (heading, gate). Long ones first, so that two at a time end together.

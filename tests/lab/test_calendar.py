@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
 
 import pytest
 from ansible_collections.campus.upki.plugins.module_utils import _x509
 from ansible_collections.campus.upki.tests.lab.conftest import Start
-from ansible_collections.campus.upki.tests.lab.controller import Controller, Run
+from ansible_collections.campus.upki.tests.lab.controller import Controller, Run, Visitors
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
 from ansible_collections.campus.upki.tests.lab.lab import RELEASES, Host, Root, web_hosts
 
@@ -63,29 +60,6 @@ def seen(fleet: Controller, host: Host) -> int:
         return int(_x509.certificate_from_der(connection.getpeercert(True) or b"").serial_number)
 
 
-@contextlib.contextmanager
-def answering(fleet: Controller) -> Iterator[list[str]]:
-    """What failed of connections to all hosts meanwhile."""
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.wait(0.05):
-            for host in fleet.hosts:
-                try:
-                    seen(fleet, host)
-                except OSError as error:
-                    failures.append(f"{host.name}: {error}")
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield failures
-    finally:
-        stop.set()
-        thread.join(30)
-
-
 @pytest.fixture(scope="module")
 def story(start: Start) -> tuple[Controller, Issuer, dict[str, int]]:
     fleet = start(*web_hosts(3))
@@ -99,7 +73,7 @@ def story(start: Start) -> tuple[Controller, Issuer, dict[str, int]]:
 def test_daily_runs_through_a_renewal_in_three_portions(story: tuple[Controller, Issuer, dict[str, int]]) -> None:
     fleet, issuer, serving = story
     calendar = Calendar(fleet)
-    with answering(fleet) as failures:
+    with Visitors(fleet, lambda host: seen(fleet, host)) as visitors:
         calendar.turn(131)  # the last third of 198 days begins on day 132
         calendar.daily_run().quiet()
         calendar.turn(133)
@@ -116,4 +90,4 @@ def test_daily_runs_through_a_renewal_in_three_portions(story: tuple[Controller,
             assert {one.name: seen(fleet, one) for one in fleet.hosts} == serving
         calendar.turn(180)
         calendar.daily_run().quiet()
-    assert not failures, failures[:5]
+    assert not visitors.failures, visitors.failures[:5]

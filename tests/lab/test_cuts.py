@@ -86,6 +86,7 @@ class Usual:
     seconds: float
     changes: int  # of files in a host's store, at the host with the fewest
     window: float  # seconds from the first of them to the last, at the median host
+    busy: float  # seconds until the last of them at any host; what comes later happens on the controller
 
     def __str__(self) -> str:
         return (
@@ -132,7 +133,7 @@ class Plan:
     def cut(self, host: Host, usual: Usual) -> Cut:
         kind = self.kinds.deal()
         if not self.aims[kind].deal():
-            return Cut(host, kind, 0, self.chance.uniform(usual.begin, usual.seconds))
+            return Cut(host, kind, 0, self.chance.uniform(usual.begin, usual.busy + 1))
         # By number where the time between two changes is a few milliseconds, by time where a server reloads.
         if self.chance.random() < 0.5:
             return Cut(host, kind, self.chance.randint(1, usual.changes - 1), 0.0)
@@ -253,6 +254,7 @@ def undisturbed(fleet: Controller, issuer: Issuer, way: Way) -> Usual:
         seconds,
         min(len(watch.seen) for watch in watches),
         statistics.median(watch.seen[-1] - watch.seen[0] for watch in watches),
+        max(watch.seen[-1] for watch in watches) - start,
     )
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import pathlib
 
 import pytest
 from ansible_collections.campus.upki.tests.lab.conftest import Start
@@ -47,7 +46,7 @@ def lines(fleet: Controller) -> list[bytes]:
 
 def test_serial_batches_lose_no_application(story: tuple[Controller, Issuer]) -> None:
     fleet, issuer = story
-    before = lines(fleet)
+    before, files = lines(fleet), set(fleet.outbox.glob("*.tsv"))
     play = [
         {
             "hosts": "upki",
@@ -61,19 +60,24 @@ def test_serial_batches_lose_no_application(story: tuple[Controller, Issuer]) ->
     fleet.play("batches.yml").good()
     assert len(set(lines(fleet)) - set(before)) == len(fleet.hosts)
     assert len(lines(fleet)) == len(set(lines(fleet)))
+    written = set(fleet.outbox.glob("*.tsv")) - files
+    assert sorted(len(file.read_bytes().splitlines()) for file in written) == [1, 2]  # a batch does not wait for others
     new = issuer.issue_all(start=100, end=-98)
     fleet.deploy("--forks", "1").good()
     assert {host.name: fleet.served(host) for host in fleet.hosts} == new
 
 
-def test_under_ansible_runner(story: tuple[Controller, Issuer]) -> None:
+def test_under_ansible_runner(story: tuple[Controller, Issuer], monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("ansible_runner") is None:
         pytest.skip("ansible-runner is not installed for this Python")
-    fleet, _issuer = story
-    folder = pathlib.Path(fleet.path)
-    (folder / "project").mkdir(exist_ok=True)
-    command = ["ansible-runner", "run", str(folder), "-p", "campus.upki.renew", "--inventory", str(fleet.inventory)]
-    process = fleet.start(command)
-    output, _errors = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert "changed=0" in output
+    fleet, issuer = story
+    monkeypatch.setattr(fleet, "manner", "runner")
+    before, files = lines(fleet), set(fleet.outbox.glob("*.tsv"))
+    fleet.request(upki_renew_before="120d").good()
+    assert len(lines(fleet)) == len(before) + len(fleet.hosts)
+    assert len(set(fleet.outbox.glob("*.tsv")) - files) == 1
+    new = issuer.issue_all()
+    run = fleet.play("campus.upki.renew").good()
+    assert all(run.changing[host.name] for host in fleet.hosts), run.output
+    assert {host.name: fleet.served(host) for host in fleet.hosts} == new
+    fleet.play("campus.upki.renew").quiet()
