@@ -8,8 +8,8 @@ Simulated hosts: local connections, ten forks, each with a store of its own that
 practice CA, all served by one nginx. Measured in turn, as whole processes with their children: `ansible.builtin.ping`,
 the playbooks campus.upki.request and campus.upki.deploy, and campus.upki.renew, which is both and verify. Up to ten
 hosts the median of the runs counts; larger fleets are measured once. CPU seconds are those of the whole tree, hosts
-included. Memory is the controller's: the largest sum of the PSS of ansible-playbook and its forks, sampled three times a
-second. Prints tables in Markdown.
+included. Memory is the controller's: the largest sum of the PSS of ansible-playbook and its forks, sampled three times
+a second. Prints tables in Markdown.
 """
 
 from __future__ import annotations
