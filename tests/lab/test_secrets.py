@@ -171,7 +171,8 @@ def live(life: Life, log: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def issue(life: Life, *but: Host) -> None:
     for host in (one for one in HOSTS if one not in but):
-        life.issuer.issue(host, start=100, end=-98, **({"names": [host.fqdn]} if host is OLD else {}))
+        names = [host.fqdn, *([] if host is OLD else [f"docs.{host.fqdn}"])]
+        life.issuer.issue(host, start=100, end=-98, names=names)
 
 
 def fail(life: Life) -> None:
