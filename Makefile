@@ -20,7 +20,7 @@ export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test matrix bench unit gate install format clean lab-up lab-shell lab-test lab-cuts lab-nightly lab-down
+.PHONY: help demo test servers matrix bench unit gate install format clean lab-up lab-shell lab-test lab-cuts lab-nightly lab-down
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -30,6 +30,9 @@ demo: install .work/system.stamp ## the whole cycle on this machine: request, is
 
 test: install .venv/test.stamp .work/system.stamp ## all tests and gates; without the hosts of the lab: LAB=no
 	@.venv/bin/python scripts/gates.py
+
+servers: ## install what some integration tests want besides (root only): postfix, dovecot, slapd, haproxy, GnuTLS
+	@scripts/setup servers
 
 matrix: install .venv/test.stamp ## every supported Python, cryptography and ansible-core that this machine has
 	@.venv/bin/python scripts/matrix.py

@@ -28,6 +28,7 @@ HOST_TESTS = ["tests/unit/plugins/module_utils", "tests/unit/plugins/modules"]
 OLDEST = (3, 6)
 GRACE = 90  # seconds in which a command that is told to end may clean up
 TIMED_OUT = 124  # as the status of timeout(1)
+START = time.monotonic()
 
 
 class Result:
@@ -227,12 +228,14 @@ def prepare() -> None:
 
 
 def summary(results: dict[str, Result]) -> int:
-    """Count everything, the totals alone on the last line; the exit status."""
+    """Count everything, the totals alone on the last line, the time before it; the exit status."""
     print("\n=== summary")
     for name, result in results.items():
         print(f"    {'FAILED' if result.failed else 'ok':6} {name:{max(map(len, results))}} {result}")
     passed, failed, left_out = (
         sum(getattr(result, kind) for result in results.values()) for kind in ("passed", "failed", "skipped")
     )
-    print(f"\n{passed} passed, {failed} failed, {left_out} skipped", flush=True)
+    minutes, seconds = divmod(round(time.monotonic() - START), 60)
+    print(f"\ntook {minutes} min {seconds} s")
+    print(f"{passed} passed, {failed} failed, {left_out} skipped", flush=True)
     return 1 if failed else 0
