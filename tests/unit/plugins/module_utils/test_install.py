@@ -638,13 +638,16 @@ def test_previous_goes_back_one_generation_and_a_normal_run_leaves_it(host):
     assert only(host.run())["changed"] is False
 
 
-def test_previous_leaves_a_waiting_request_alone(host):
+def test_previous_leaves_a_waiting_request_alone_whose_certificate_then_goes_live(host):
     host.first()
     renewal(host)
     host.run()
     waiting = host.request()
     host.run({"name": NAME, "server": "web", "state": "previous"})
     assert host.store.certificate(NAME).pending == waiting
+    newer = host.issue(waiting)
+    assert only(host.run())["serial"] == str(newer.serial_number)
+    assert host.served() == _x509.der(newer)
 
 
 def test_previous_without_one_is_an_error(host):
