@@ -47,10 +47,10 @@ gate: install .venv/test.stamp ## one gate: make gate GATE=sanity
 	@.venv/bin/python scripts/gates.py $(if $(GATE),--only $(GATE) $(TEST),--help)
 
 lab-up: ## start real hosts with systemd (root only): make lab-up HOSTS=6
-	@$(PYTHON) tests/lab/lab.py up $(or $(HOSTS),6)
+	@$(PYTHON) tests/lab/lab.py up "$${HOSTS:-6}"
 
 lab-shell: ## a shell on one of them, or one command: make lab-shell HOST=web1 COMMAND='systemctl status nginx'
-	@$(PYTHON) tests/lab/lab.py shell '$(or $(HOST),web1)' $(COMMAND)
+	@$(PYTHON) tests/lab/lab.py shell "$${HOST:-web1}" $${COMMAND:+"$$COMMAND"}
 
 lab-test: install .venv/test.stamp ## the collection against hosts of its own, over ssh; one file: make lab-test TEST=test_life.py
 	@cd $(WORK)/tree/ansible_collections/campus/upki && \
@@ -74,8 +74,10 @@ format: .venv/test.stamp ## let ruff rewrite the Python files in the project's s
 	@.venv/bin/ruff check --no-cache --select I --fix --quiet .
 	@.venv/bin/ruff format --no-cache .
 
-clean: ## stop the demo's servers and remove everything that was made
+# rm must not reach the file systems of hosts that run, nor what is known of them.
+clean: ## stop the demo's servers, end the hosts of the lab and remove everything that was made
 	@demo/stop
+	@! find .work -maxdepth 3 -path '*/lab/state.json' 2>/dev/null | grep -q . || $(PYTHON) tests/lab/lab.py down
 	@rm -rf .venv .work
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -253,7 +253,7 @@ def lab_site(folder: pathlib.Path, count: int, peer_collections: str) -> Iterato
     """Hosts of their own, taken away at the end."""
     work = tool.WORK / "bench"
     with tool.only_one(work):
-        lab = tool.Lab(work)
+        lab = tool.Lab(work, mortal=True)
         lab.down()  # what a killed run left
         try:
             yield LabSite(lab, folder, count, peer_collections)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pathlib
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,7 +25,7 @@ def lab() -> Iterator[tool.Lab]:
     """An empty lab; everything in it is taken away at the end."""
     if reason := tool.missing():
         pytest.skip(reason)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated"))
+    tool.when_ended(lambda _number: pytest.exit("terminated"))
     with tool.only_one(WORK):
         made = tool.Lab(WORK, mortal=True)
         made.down()  # what a killed run left

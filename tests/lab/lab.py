@@ -3,11 +3,13 @@
 """Several real Debian hosts with systemd on one machine, without a container engine. Needs root.
 
 lab.py check            say in one line what is missing, exit status 3
-lab.py ready            make the root file systems and boot one host; what stands in the way in one line, exit status 3
+lab.py ready            make the root file systems and boot one host; what the machine lacks for that in one line, exit
+                        status 3; a host that does not boot is a failure, exit status 1
 lab.py up [COUNT]       start web1 ... webCOUNT, answering ssh; inventory in .work/lab/inventory
 lab.py status           what runs
 lab.py shell HOST [COMMAND ...]
-lab.py down             end everything and remove what was made; cached root file systems stay
+lab.py down             end everything, also what killed tests and benchmarks left, and remove what was made; cached
+                        root file systems stay
 
 A host is an overlay over the root file system of its Debian release, a network namespace on a bridge of its own, and
 systemd-nspawn in it. Everything is recorded in .work/lab/state.json before it is made, so that `down` finds it after
@@ -24,14 +26,16 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -42,6 +46,16 @@ PACKAGES = ["systemd", "systemd-sysv", "openssh-server", "sudo", "python3", "pyt
 PACKAGES += ["openssl", "ca-certificates", "nginx", "apache2"]
 MORE = dict.fromkeys(("bookworm", "trixie"), ["postfix", "dovecot-imapd", "slapd"])  # dovecot 2.3 and 2.4
 DOMAIN = "lab.example.ac.jp"
+# Below the work folder: the hosts of `up`, of the tests, of `ready` and of the benchmarks.
+PLACES = ("", "tests", "trial", "bench")
+NUMBERS = range(11, 250)  # last part of the hosts' addresses
+# What every host needs of the kernel, tried in namespaces of its own.
+PROBE = """
+ip link add probe type bridge
+ip link add probe0 type veth peer name probe1
+mkdir lower upper work root
+mount -t overlay probe -o lowerdir=lower,upperdir=upper,workdir=work root
+"""
 # program -> Debian package
 TOOLS = {
     "debootstrap": "debootstrap",
@@ -62,6 +76,10 @@ MISSING = 3
 
 class LabError(Exception):
     """Something that a person must know; one line."""
+
+
+class Lacking(LabError):
+    """The machine cannot run a lab."""
 
 
 # --- what the machine must have ----------------------------------------------------------------------------
@@ -116,8 +134,23 @@ def missing() -> str:
     run("modprobe", "overlay", check=False) if shutil.which("modprobe") else None
     if "overlay" not in pathlib.Path("/proc/filesystems").read_text():
         return "the lab needs a kernel with overlay file systems"
+    if lacks := kernel_lacks():
+        return lacks
     if not all(Root(release).cached for release in RELEASES) and not mirrors():
         return "the lab needs a Debian mirror in apt's sources"
+    return ""
+
+
+def kernel_lacks() -> str:
+    """What this machine's kernel, or the container around us, keeps from a lab, as one line; '' for nothing."""
+    if not os.access("/sys/fs/cgroup", os.W_OK):
+        return "the lab needs control groups (/sys/fs/cgroup cannot be written)"
+    WORK.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        command = ["unshare", "--mount", "--net", "sh", "-ec", PROBE]
+        probe = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if probe.returncode:
+        return f"the lab needs bridges, virtual cables and overlays of the kernel: {' '.join(probe.stderr.split())}"
     return ""
 
 
@@ -163,19 +196,21 @@ class Root:
         cache().mkdir(parents=True, exist_ok=True)
         with open(cache() / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for partial in cache().glob("*.partial"):  # of a build that was killed
+                remove_tree(partial)
             if not self.cached:
                 self._build()
 
     def _build(self) -> None:
         start, partial, log = time.monotonic(), self.path.with_suffix(".partial"), self.path.with_suffix(".log")
-        shutil.rmtree(partial, ignore_errors=True)
         print(f"lab: making the root file system of {self.release}, a minute or two, once", flush=True)
         known = mirrors()
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", str(HERE / "root.sh")]
+        # Ends with this process, however that ends, and with it (--kill-child) all that it has started.
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        command += ["--mount-proc", "sh", str(HERE / "root.sh")]
         command += [self.release, known["Debian"], known.get("Debian-Security", ""), str(partial), *self.packages]
-        with open(log, "wb") as output:
-            try:
-                # --kill-child: with unshare all that it started ends.
+        try:
+            with open(log, "wb") as output:
                 code = subprocess.run(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -184,15 +219,25 @@ class Root:
                     timeout=BUILD,
                     check=False,
                 ).returncode
-            except subprocess.TimeoutExpired:
-                code = -1
-        if code:
-            shutil.rmtree(partial, ignore_errors=True)
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            why = f"it took more than {BUILD} s" if code == -1 else last[0]
-            raise LabError(f"the root file system of {self.release} could not be made: {why} (see {log})")
-        partial.rename(self.path)
+            if code:
+                last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+                raise Lacking(f"the root file system of {self.release} could not be made: {last[0]} (see {log})")
+            partial.rename(self.path)
+        except subprocess.TimeoutExpired:
+            why = f"it took more than {BUILD} s"
+            raise Lacking(f"the root file system of {self.release} could not be made: {why} (see {log})") from None
+        finally:
+            remove_tree(partial)
         print(f"lab: {self.release} is ready after {time.monotonic() - start:.0f} s", flush=True)
+
+
+def remove_tree(path: pathlib.Path) -> None:
+    """Also one into which processes write that are just being killed."""
+    for _try in range(20):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.1)
 
 
 # --- hosts -------------------------------------------------------------------------------------------------
@@ -273,7 +318,7 @@ class Lab:
         make_room()
         for host in hosts:
             taken = {other.number for other in self.hosts.values() if other.name != host.name}
-            host.number = next(n for n in range(11, 250) if n not in taken)
+            host.number = next(n for n in NUMBERS if n not in taken)
             self.hosts[host.name] = host
         self.save()
         self._forget_host_keys({self.address(host.name) for host in hosts})
@@ -578,7 +623,7 @@ def opens(address: str, port: int) -> bool:
 
 
 @contextlib.contextmanager
-def only_one(work: pathlib.Path = WORK) -> Iterator[None]:
+def only_one(work: pathlib.Path) -> Iterator[None]:
     """Hold the lab of this checkout."""
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "lab.lock", "w") as lock:
@@ -592,70 +637,96 @@ def only_one(work: pathlib.Path = WORK) -> Iterator[None]:
 # --- the command line --------------------------------------------------------------------------------------
 
 
-def up(lab: Lab, count: str = "6") -> None:
+def when_ended(action: Callable[[int], object]) -> None:
+    """Do this when told to end, or when the terminal goes away; what nohup ignores stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda received, _frame: action(received))
+
+
+def need_root(what: str) -> None:
+    if os.geteuid():
+        raise LabError(f"the hosts are root's, and so is '{what}'; type it as root")
+
+
+def up(count: str = "6") -> None:
+    if not re.fullmatch("[1-9][0-9]{0,2}", count) or int(count) > len(NUMBERS):
+        raise LabError(f"the number of hosts (HOSTS) is 1 to {len(NUMBERS)}, not '{count}'")
     if reason := missing():
         raise Lacking(reason)
     hosts = web_hosts(int(count))
     start = time.monotonic()
-    lab.down()
-    try:
-        lab.up(hosts)
-    except BaseException:
+    with only_one(WORK):
+        lab = Lab(WORK)
         lab.down()
-        raise
-    folder = lab.path / "inventory"
-    (folder / "group_vars").mkdir(parents=True, exist_ok=True)
-    (folder / "hosts.json").write_text(json.dumps(lab.inventory(), indent=1))
+        try:
+            lab.up(hosts)
+        except BaseException:
+            lab.down()
+            raise
+        folder = lab.path / "inventory"
+        (folder / "group_vars").mkdir(parents=True, exist_ok=True)
+        (folder / "hosts.json").write_text(json.dumps(lab.inventory(), indent=1))
     print(f"lab: {len(hosts)} hosts answer ssh after {time.monotonic() - start:.1f} s")
-    status(lab)
+    status()
     print(f"inventory: {os.path.relpath(folder)}   shell: make lab-shell HOST={hosts[0].name}   end: make lab-down")
 
 
-def status(lab: Lab) -> None:
+def status() -> None:
+    lab = Lab(WORK)
     for name, host in lab.hosts.items():
         state = "running" if lab.running(name) else "off"
         print(f"{name:8} {lab.address(name):16} {host.release:9} {','.join(host.services):12} {state}")
 
 
-def shell(lab: Lab, name: str = "", *command: str) -> None:
+def shell(name: str = "", *command: str) -> None:
+    need_root("shell")
+    lab = Lab(WORK)
     if name not in lab.hosts:
         raise LabError(f"there is no host '{name}'; running are: {', '.join(lab.hosts) or 'none, see make lab-up'}")
     sys.stdout.flush()
     os.execvp("ssh", [*lab.ssh(name), *command])
 
 
-class Lacking(LabError):
-    """The machine cannot run a lab."""
-
-
-def check(_lab: Lab) -> None:
+def check() -> None:
     if reason := missing():
         raise Lacking(reason)
     print("lab: this machine can run it")
 
 
-def ready(_lab: Lab) -> None:
+def ready() -> None:
     """All that can keep hosts from starting, found out before a test relies on them."""
     if reason := missing():
         raise Lacking(reason)
-    trial = Lab(WORK / "trial", mortal=True)
     try:
         for release in RELEASES:
             Root(release).build()
-        with only_one(WORK / "trial"):
-            trial.down()
-            trial.up([Host("trial", services=())])
-    except (LabError, OSError) as error:
-        raise Lacking(str(error)) from None
-    finally:
+    except OSError as error:
+        raise Lacking(f"the root file systems cannot be kept: {error}") from None
+    with only_one(WORK / "trial"):
+        trial = Lab(WORK / "trial", mortal=True)
         trial.down()
+        try:
+            trial.up([Host("trial", services=())])
+        finally:
+            trial.down()
     print("lab: hosts start here")
 
 
-def down(lab: Lab) -> None:
-    lab.down()
-    with only_one(WORK / "tests"):
-        Lab(WORK / "tests").down()  # what a killed test run left
+def down() -> None:
+    """Everywhere; what another run holds stays, is named, and keeps nothing else from its end."""
+    need_root("down")
+    refused = []
+    for place in PLACES:
+        work = WORK / place
+        if work.is_dir():
+            try:
+                with only_one(work):
+                    Lab(work).down()
+            except LabError as error:
+                refused.append(f"{place or 'up'}: {error}")
+    if refused:
+        raise LabError("; ".join(refused))
 
 
 def main(arguments: list[str]) -> int:
@@ -671,11 +742,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        if arguments[0] in ("up", "down"):
-            with only_one():
-                commands[arguments[0]](Lab(), *arguments[1:])
-        else:
-            commands[arguments[0]](Lab(), *arguments[1:])
+        commands[arguments[0]](*arguments[1:])
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return MISSING if isinstance(error, Lacking) else 1
@@ -683,5 +750,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    when_ended(lambda number: sys.exit(128 + number))
     sys.exit(main(sys.argv[1:]))
