@@ -349,4 +349,11 @@ def missing(kind: str) -> str:
             return f"{kind} is not installed here (no {name})"
     if kind == "postfix" and os.geteuid() != 0:
         return "postfix starts as root only"
+    if kind == "dovecot" and not version_of_dovecot().startswith("2.3"):
+        return f"dovecot {version_of_dovecot()} is configured otherwise; tests/lab has it"
     return ""
+
+
+def version_of_dovecot() -> str:
+    command = [program("dovecot"), "--version"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout.strip()
