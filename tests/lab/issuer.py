@@ -7,6 +7,8 @@ from __future__ import annotations
 import datetime
 import os
 import pathlib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.campus.upki.plugins.module_utils import _x509
@@ -16,6 +18,7 @@ from ansible_collections.campus.upki.tests.unit import pki
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+SERIAL, FQDN = 3, 10  # columns of an application
 FIELDS = {
     "C": NameOID.COUNTRY_NAME,
     "ST": NameOID.STATE_OR_PROVINCE_NAME,
@@ -24,6 +27,18 @@ FIELDS = {
     "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
     "CN": NameOID.COMMON_NAME,
 }
+
+
+def applications(files: Iterable[pathlib.Path]) -> dict[str, list[str]]:
+    """{kind: the FQDNs applied for}, as the CA reads them; each file holds one kind, and each kind is in one file."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        (kind,) = re.findall(r"server_(?:issue|renew)", file.name)
+        assert kind not in found, f"two files of the kind {kind}, the second is {file.name}"
+        rows = [row.split("\t") for row in file.read_bytes().decode("shift_jis").strip().splitlines()]
+        assert {bool(row[SERIAL]) for row in rows} == {kind == "server_renew"}, rows  # of the certificate to revoke
+        found[kind] = sorted(row[FQDN] for row in rows)
+    return found
 
 
 def ago(days: float) -> datetime.datetime:

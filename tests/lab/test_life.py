@@ -11,9 +11,11 @@ import collections
 import re
 
 import pytest
+from ansible_collections.campus.upki.tests.lab import wire
 from ansible_collections.campus.upki.tests.lab.conftest import Start
-from ansible_collections.campus.upki.tests.lab.controller import Controller, Visitors, differences
-from ansible_collections.campus.upki.tests.lab.lab import web_hosts
+from ansible_collections.campus.upki.tests.lab.controller import Controller, Visitors, certificate, differences
+from ansible_collections.campus.upki.tests.lab.issuer import applications
+from ansible_collections.campus.upki.tests.lab.lab import DOMAIN, web_hosts
 
 # What a deployment with virtual hosts may touch: the store, one file of the server's, Debian's switches of modules.
 OURS = re.compile(
@@ -21,11 +23,31 @@ OURS = re.compile(
     r"|(etc/apache2/mods-enabled|var/lib/apache2/module/enabled_by_admin)/(ssl|socache_shmcb)(\.load|\.conf)?$"
 )
 DUE = "120d"  # 98 days are left of a certificate of 198 that is 100 days old
+DUE_AGAIN = "150d"  # 148 days are left of the second ones, which are 50 days old
+EC = "web6"  # has an EC key; the practice CA, as the real one, has a branch for each kind
+# What must follow a server's certificate on the wire. The roots of 2024 are sent as cross certificates.
+G7 = {
+    "RSA": ["NII Open Domain CA - G7 RSA (Practice) by Practice Communication RootCA2"],
+    "ECC": ["NII Open Domain CA - G7 ECC (Practice) by Practice Communication ECC RootCA1"],
+}
+G8 = {
+    "RSA": [
+        "NII Open Domain CA - G8 RSA (Practice) by Practice TLS RSA Root CA 2024",
+        "Practice TLS RSA Root CA 2024 by Practice Communication RootCA2",
+    ],
+    "ECC": [
+        "NII Open Domain CA - G8 ECC (Practice) by Practice TLS ECC Root CA 2024",
+        "Practice TLS ECC Root CA 2024 by Practice Communication ECC RootCA1",
+    ],
+}
 
 
 @pytest.fixture(scope="module")
 def fleet(start: Start) -> Controller:
-    return start(*web_hosts(6))
+    made = start(*web_hosts(6))
+    (host,) = (one for one in made.hosts if one.name == EC)
+    made.set_host(host, upki_certificates=[certificate(host, key_type="p384")])
+    return made
 
 
 def test_check_mode_announces_the_first_requests_and_touches_no_host(fleet: Controller) -> None:
@@ -64,6 +86,7 @@ def test_first_certificates_are_served_to_the_network(fleet: Controller) -> None
     assert not [path for path in touched if not OURS.match(path)], touched
     serials = {fleet.served(host) for host in fleet.hosts}
     assert len(serials) == len(fleet.hosts)
+    assert sent(fleet) == expected(fleet, G7)
     fleet.verify().quiet()
 
 
@@ -102,7 +125,8 @@ def test_renewal_is_announced_then_made_as_one_file_of_renewals(fleet: Controlle
 
 def test_renewal_goes_live_without_one_failed_connection(fleet: Controller) -> None:
     old = {fleet.served(host) for host in fleet.hosts}
-    fleet.issue().good()
+    assert sent(fleet) == expected(fleet, G7)
+    fleet.issue(upki_practice_ca_backdate=50, upki_practice_ca_generation="g8").good()
     before = fleet.trees()
     fleet.deploy("--check").good()
     assert not differences(before, fleet.trees())
@@ -113,6 +137,7 @@ def test_renewal_goes_live_without_one_failed_connection(fleet: Controller) -> N
     assert visitors.connections > 20
     assert not old & new
     assert visitors.serials <= old | new
+    assert sent(fleet) == expected(fleet, G8)
     print(f"renewal of {len(fleet.hosts)} hosts: {visitors.connections} connections meanwhile, 0 failed")
 
 
@@ -122,6 +147,33 @@ def test_the_daily_run_then_changes_nothing(fleet: Controller) -> None:
     print(f"daily run: {per_host(run.exchanges, fleet)} in {run.seconds:.1f} s")
     print(f"daily run without virtual hosts: {per_host(bare.exchanges, fleet)} in {bare.seconds:.1f} s")
     assert set(collections.Counter(bare.exchanges).values()) == {1}  # install and request in one
+
+
+def test_a_daily_run_puts_live_what_has_arrived_and_applies_for_what_is_due(fleet: Controller) -> None:
+    arrived, due = fleet.hosts[:3], fleet.hosts[3:]
+    fleet.request("--limit", ",".join(host.name for host in arrived), upki_renew_before=DUE_AGAIN).good()
+    fleet.issue(upki_practice_ca_generation="g8").good()
+    new = {"name": f"new.{DOMAIN}", "software": "other", "endpoint": ""}  # of a service that nobody can look at
+    fleet.set_host(due[0], upki_certificates=[certificate(due[0]), new])
+    before = {host: fleet.served(host) for host in fleet.hosts}
+    files = set(fleet.outbox.glob("*.tsv"))
+    run = fleet.play("campus.upki.renew", upki_renew_before=DUE_AGAIN).good()
+    assert {host for host in fleet.hosts if fleet.served(host) != before[host]} == set(arrived)
+    written = set(fleet.outbox.glob("*.tsv")) - files
+    assert applications(written) == {"server_issue": [new["name"]], "server_renew": sorted(host.fqdn for host in due)}
+    again = fleet.play("campus.upki.renew", upki_renew_before=DUE_AGAIN).quiet()
+    assert set(fleet.outbox.glob("*.tsv")) - files == written
+    print(f"daily run, 3 arrived and 4 due: {per_host(run.exchanges, fleet)}")
+    print(f"in {run.seconds:.1f} s, then quiet in {again.seconds:.1f} s")
+
+
+def sent(fleet: Controller) -> dict[str, list[str]]:
+    """What follows the certificate of each host on the wire."""
+    return {host.name: wire.above(fleet, host) for host in fleet.hosts}
+
+
+def expected(fleet: Controller, generation: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {host.name: generation["ECC" if host.name == EC else "RSA"] for host in fleet.hosts}
 
 
 def per_host(exchanges: list[str], fleet: Controller) -> str:
