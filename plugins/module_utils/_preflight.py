@@ -81,8 +81,8 @@ def _ended(chosen, _wanted, _spki, now):
     if now > end:
         return (
             "expired",
-            "it expired on {0:%Y-%m-%d %H:%M} UTC".format(end),
-            "Request a new one with campus.upki.request.",
+            "it expired on {0:%Y-%m-%d %H:%M} UTC, and it is {1:%Y-%m-%d %H:%M} here".format(end, now),
+            "Request a new one with campus.upki.request; if it is not so late, set the host's clock (timedatectl).",
         )
     return None
 
