@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import pathlib
 import re
-import subprocess
-import time
 from typing import Any
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.tests.lab import wire
 from ansible_collections.campus.upki.tests.lab.conftest import Start
 from ansible_collections.campus.upki.tests.lab.controller import Controller
 from ansible_collections.campus.upki.tests.lab.issuer import Issuer
@@ -32,27 +30,28 @@ SERVICES = {
 }
 PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "how-to" / "servers.md").read_text(encoding="utf-8")
 DOVECOT = {MAIL12: "2.3", MAIL13: "2.4"}
-SETUP = """set -e
-live() {{ echo /etc/upki/$1.{fqdn}/live; }}
-postconf -e "smtpd_tls_cert_file=$(live smtp)/fullchain.pem" "smtpd_tls_key_file=$(live smtp)/key.pem" \\
+# How each service is pointed at the store; no service is started or reloaded by these.
+POSTFIX = """postconf -e "smtpd_tls_cert_file=/etc/upki/{name}/live/fullchain.pem" \\
+    "smtpd_tls_key_file=/etc/upki/{name}/live/key.pem" \\
     smtpd_tls_security_level=may mynetworks=127.0.0.0/8 inet_interfaces=all myhostname={fqdn}
-dovecot --version | grep -q '^{dovecot}[.]'
+"""
+DOVECOT_IS = """dovecot --version | grep -q '^{version}[.]'
 cat >/etc/dovecot/conf.d/99-upki.conf <<END
 {settings}END
-cat >/root/tls.ldif <<END
+"""
+SLAPD = """cat >/root/tls.ldif <<END
 dn: cn=config
 changetype: modify
 add: olcTLSCertificateFile
-olcTLSCertificateFile: $(live ldap)/fullchain.pem
+olcTLSCertificateFile: /etc/upki/{name}/live/fullchain.pem
 -
 add: olcTLSCertificateKeyFile
-olcTLSCertificateKeyFile: {ldap_key}
+olcTLSCertificateKeyFile: {key}
 END
 adduser --quiet openldap ssl-cert
 systemctl stop slapd
 slapmodify -n 0 -F /etc/ldap/slapd.d -l /root/tls.ldif
 chown -R openldap: /etc/ldap/slapd.d
-systemctl restart postfix dovecot slapd
 """
 
 
@@ -76,12 +75,10 @@ def certificate(host: Host, service: str) -> dict[str, Any]:
     return row
 
 
-def settings(host: Host) -> str:
-    """The page's block for the Dovecot of this host."""
-    (block,) = re.findall(
-        rf"```ini\n(# /etc/dovecot/[^\n]* for Dovecot {re.escape(DOVECOT[host])} .*?)```", PAGE, re.DOTALL
-    )
-    return str(block).replace("imap.example.ac.jp", name_of(host, "imap"))
+def settings(version: str, name: str) -> str:
+    """The page's block for this version of Dovecot."""
+    (block,) = re.findall(rf"```ini\n(# /etc/dovecot/[^\n]* for Dovecot {re.escape(version)} .*?)```", PAGE, re.DOTALL)
+    return str(block).replace("imap.example.ac.jp", name)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +96,13 @@ def test_first_certificates_go_live_before_the_services_are_configured(story: tu
     serials = issue(issuer)
     fleet.deploy().good()
     for host in HOSTS:
-        words = {"fqdn": host.fqdn, "dovecot": DOVECOT[host], "settings": settings(host), "ldap_key": LDAP_KEY[host]}
-        fleet.on(host, SETUP.format(**words))
+        version, imap = DOVECOT[host], name_of(host, "imap")
+        script = [
+            POSTFIX.format(name=name_of(host, "smtp"), fqdn=host.fqdn),
+            DOVECOT_IS.format(version=version, settings=settings(version, imap)),
+            SLAPD.format(name=name_of(host, "ldap"), key=LDAP_KEY[host]),
+        ]
+        fleet.on(host, "set -e\n" + "".join(script) + "systemctl restart postfix dovecot slapd")
     assert presented(fleet) == serials
 
 
@@ -145,7 +147,7 @@ def test_dovecot_does_not_take_the_names_of_the_other_version(story: tuple[Contr
     fleet, issuer = story
     before = [look(fleet, host, "imap") for host in HOSTS]
     for host, other in ((MAIL12, MAIL13), (MAIL13, MAIL12)):
-        wrong = settings(other).replace(other.fqdn, host.fqdn)
+        wrong = settings(DOVECOT[other], name_of(host, "imap"))
         fleet.on(host, f"cat >/etc/dovecot/conf.d/99-upki.conf <<END\n{wrong}END")
     fleet.request(upki_renew_before="120d").good()
     issue(issuer)
@@ -166,18 +168,6 @@ def presented(fleet: Controller) -> dict[str, int]:
 
 
 def look(fleet: Controller, host: Host, service: str) -> int:
-    """Serial of one of them, as openssl sees it after verifying."""
-    name, port = name_of(host, service), SERVICES[service][1].rpartition(":")[2]
-    address = f"{fleet.lab.address(host.name)}:{port}"
-    command = ["openssl", "s_client", "-connect", address, "-starttls", service, "-verify_hostname", name]
-    command += ["-CAfile", str(fleet.trust), "-verify_return_error", "-servername", name]
-    end = time.monotonic() + 10
-    while True:  # a service that was started just now
-        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
-        if "-----END CERTIFICATE-----" in done.stdout or time.monotonic() > end:
-            break
-        time.sleep(0.3)
-    assert "-----END CERTIFICATE-----" in done.stdout, f"{name}: {done.stdout}{done.stderr}"
-    assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
-    start, stop = (done.stdout.index(f"-----{word} CERTIFICATE-----") for word in ("BEGIN", "END"))
-    return int(_x509.certificates_from_pem(done.stdout[start : stop + 26])[0].serial_number)
+    """Serial of one of them, after verifying."""
+    port = int(SERVICES[service][1].rpartition(":")[2])
+    return wire.serial(fleet, host, name_of(host, service), port=port, starttls=service)
