@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the campus.upki contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""relay.py HOST PORT: a slow line for a ProxyCommand of ssh where the kernel has no netem; packets come 80 ms late."""
+"""relay.py HOST PORT: a slow line for a ProxyCommand of ssh where the kernel has no netem.
+
+Packets come 80 ms late. One of 50 is lost, which TCP shows as a stall until it was sent again; what follows waits.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import time
 from collections.abc import Callable
 
 DELAY, JITTER = 0.08, 0.02
+LOSS, RESENT = 0.02, 0.3
 
 
 def late(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
@@ -32,7 +36,8 @@ def late(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None
     thread.start()
     while True:
         data = read(1400)
-        line.put((time.monotonic() + DELAY + random.uniform(0, JITTER), data))
+        stall = RESENT if random.random() < LOSS else 0.0
+        line.put((time.monotonic() + DELAY + random.uniform(0, JITTER) + stall, data))
         if not data:
             thread.join()
             return

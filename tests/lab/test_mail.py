@@ -49,7 +49,6 @@ add: olcTLSCertificateKeyFile
 olcTLSCertificateKeyFile: {key}
 END
 adduser --quiet openldap ssl-cert
-systemctl stop slapd
 slapmodify -n 0 -F /etc/ldap/slapd.d -l /root/tls.ldif
 chown -R openldap: /etc/ldap/slapd.d
 """
@@ -102,7 +101,7 @@ def test_first_certificates_go_live_before_the_services_are_configured(story: tu
             DOVECOT_IS.format(version=version, settings=settings(version, imap)),
             SLAPD.format(name=name_of(host, "ldap"), key=LDAP_KEY[host]),
         ]
-        fleet.on(host, "set -e\n" + "".join(script) + "systemctl restart postfix dovecot slapd")
+        fleet.on(host, "set -e\nsystemctl stop slapd\n" + "".join(script) + "systemctl restart postfix dovecot slapd")
     assert presented(fleet) == serials
 
 
