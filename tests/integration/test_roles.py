@@ -85,6 +85,17 @@ def test_the_role_renew_included_at_run_time_and_after_the_role_request_writes_e
     assert "changed=1" not in play(tmp_path, tasks)
 
 
+def test_the_role_renew_tells_of_itself_also_where_the_two_ran_before(tmp_path: pathlib.Path) -> None:
+    name = "{{ label | default('new') }}-{{ inventory_hostname }}.example.ac.jp"
+    before: list[dict[str, Any]] = [
+        {"import_role": {"name": f"campus.upki.{role}"}, "vars": {"label": "old"}} for role in ("deploy", "request")
+    ]
+    tasks = [*before, {"import_role": {"name": "campus.upki.renew"}}]
+    output = play(tmp_path, tasks, {"upki_certificates": [{"name": name, "software": "nginx"}]})
+    assert "new-web2.example.ac.jp: absent: There is neither" in output, output
+    assert "new-web2.example.ac.jp: pending: There is no certificate" in output, output
+
+
 @pytest.mark.parametrize("entry", ["main", "hosts"])
 @pytest.mark.parametrize("name", ["request", "renew"])
 def test_what_a_role_cannot_do_without_is_asked_for_at_both_entries(
