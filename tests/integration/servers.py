@@ -77,7 +77,7 @@ class Issuer:
     def issue(self, generation: Generation, name: str = NAME, **shape: Any) -> Any:
         """The CA's answer to a request, put into the inbox."""
         request = _x509.request_from_pem(generation.request())
-        dates = {"start": now() - pki.days(1), "end": now() + pki.days(197)}
+        dates = {"start": now() - pki.days(0.5), "end": now() + pki.days(197.5)}  # no count of days ends in mid-test
         leaf = self.inter.issue(name, request.public_key(), **{**dates, **shape})
         (self.path / "inbox" / f"{leaf.serial_number:x}.cer").write_text(pki.pem(leaf))
         return leaf
