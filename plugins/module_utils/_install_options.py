@@ -40,7 +40,7 @@ ARGUMENTS = {
     "mend_chain": {"type": "bool", "default": True},
     "candidates": {"type": "list", "elements": "dict", "default": []},
     "unusable": {"type": "list", "elements": "dict", "default": []},
-    "others": {"type": "list", "elements": "dict", "default": []},
+    "others": {"type": "str", "default": ""},
     "authorities": {"type": "list", "elements": "str", "default": []},
     "anchors": {"type": "list", "elements": "str", "default": []},
 }

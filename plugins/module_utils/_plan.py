@@ -10,6 +10,7 @@ import os
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _asked,
+    _foreign,
     _handmade,
     _links,
     _mend,
@@ -45,7 +46,7 @@ class Planner(object):
         self.roots = _asked.certificates(params.get("anchors"))
         self.candidates = [_asked.candidate(entry) for entry in params.get("candidates") or []]
         self.unusable = params.get("unusable") or []
-        self.others = params.get("others") or []
+        self.others = params.get("others") or ""
         self.warnings = []
 
     def plan(self, item):
@@ -69,15 +70,14 @@ class Planner(object):
         """The candidate of the pending request: same public key, the newest one; or what a killed run completed."""
         spki = pending.spki_sha256()
         matching = [one for one in self.candidates if _x509.spki_sha256(one.certificate.public_key()) == spki]
-        for other in self.others:
-            if other["spki_sha256"] == spki and not matching:
-                raise UpkiError(
-                    "names_missing",
-                    "The certificate in '{0}' has the key of {1}'s request but names {2}.".format(
-                        other["file"], item["name"], ", ".join(other["names"]) or "no host"
-                    ),
-                    "Ask the IT centre what was issued; the request goes on waiting.",
-                )
+        if not matching and _foreign.has(self.others, spki):
+            raise UpkiError(
+                "names_missing",
+                "The key of {0}'s request is that of {1}, which does not name it.".format(
+                    item["name"], _foreign.known_as(spki)
+                ),
+                "Ask the IT centre what was issued; the request goes on waiting.",
+            )
         if matching:
             return max(matching, key=lambda one: _x509.not_before(one.certificate))
         certificate = pending.certificate()

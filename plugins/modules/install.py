@@ -214,10 +214,11 @@ options:
     elements: dict
     default: []
   others:
-    description: Set by the action plugin. Public key hashes of the inbox's certificates for other names.
-    type: list
-    elements: dict
-    default: []
+    description:
+      - Set by the action plugin. Of the inbox's certificates for other names the first 16 hexadecimal digits of their
+        public keys' SHA-256, one after the other.
+    type: str
+    default: ""
   authorities:
     description: Set by the action plugin. CA certificates at hand on the controller, in PEM.
     type: list
@@ -342,7 +343,7 @@ ignored:
   description:
     - Certificates of the inbox that were not used, with C(file), C(serial), C(name), C(reason_code) and C(reason).
     - The codes are V(other_name), V(other_key), V(already_live), V(same_key) and V(older).
-    - Of those with V(other_name) the first 20; RV(ignored_more) says how many there are besides.
+    - Of those with V(other_name) the first 5; RV(ignored_more) says how many there are besides.
   returned: success
   type: list
   elements: dict

@@ -17,14 +17,16 @@ from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _leaves
 
 @dataclasses.dataclass
 class Found:
-    """What goes to the host, and what only the result tells (ignored, and damaged: files of the other folders)."""
+    """What goes to the host, and what only the result tells (damaged: files of the folders beside the inbox).
+
+    others: certificates for other names: those of other hosts, or a mistake that only the public key can tell.
+    """
 
     candidates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     unusable: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    others: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    others: list[_leaves.Row] = dataclasses.field(default_factory=list)
     authorities: list[str] = dataclasses.field(default_factory=list)
     anchors: list[str] = dataclasses.field(default_factory=list)
-    ignored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     damaged: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
@@ -61,7 +63,7 @@ def look(
         if wanted & set(row.names):
             found.candidates.append(_candidate(row, pool, anchors, now, source, found.damaged))
         else:
-            _put_aside(row, found)
+            found.others.append(row)
     chosen = [_x509.certificates_from_pem(text)[0] for row in found.candidates for text in row["chain"]]
     authorities = _authorities(pool + chosen + (source.known() if source is not None else []))
     found.authorities = [_x509.pem(one) for one in authorities]
@@ -131,17 +133,3 @@ def _build(
                 raise
             fetched += new
             notices.append({"code": "downloaded", "message": f"'{missing['subject']}' was taken from {url}."})
-
-
-def _put_aside(leaf: _leaves.Row, found: Found) -> None:
-    """A certificate for other names: another host's, or a mistake that only the public key can tell."""
-    found.others.append({"file": leaf.source, "spki_sha256": leaf.spki_sha256, "names": leaf.names})
-    found.ignored.append(
-        {
-            "file": leaf.source,
-            "serial": leaf.serial,
-            "name": ", ".join(leaf.names[:3]),
-            "reason_code": "other_name",
-            "reason": "It is for no certificate of this host.",
-        }
-    )

@@ -15,12 +15,12 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.campus.upki.plugins.module_utils import _x509
+from ansible_collections.campus.upki.plugins.module_utils import _foreign, _x509
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
-from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _inbox
+from ansible_collections.campus.upki.plugins.plugin_utils import _fetch, _inbox, _leaves
 
 FOLDERS = ("inbox", "intermediates", "roots")
-SHOWN = 20  # certificates for other names in the result of a host
+SHOWN = 5  # certificates for other names in the result of a host
 
 
 class InstallAction(ActionBase):
@@ -44,6 +44,8 @@ class InstallAction(ActionBase):
             return {**result, **error.result(), "failed": True}
         result.update(self._execute_module(module_name=self.module, module_args=given, task_vars=task_vars))
         _tell_ignored(result.get(self.part) if self.part else result, found)
+        if result.get("failed"):
+            _name_others(result, found)
         result["warnings"] = list(result.get("warnings") or []) + _warnings(found, result)
         return result
 
@@ -54,7 +56,8 @@ class InstallAction(ActionBase):
             return _inbox.Found()
         found = self._look(arguments)
         own: dict[str, Any] = {option: [] for option in FOLDERS}  # the controller's paths mean nothing on the host
-        own.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
+        own.update(candidates=found.candidates, unusable=found.unusable)
+        own.update(others=_foreign.pack(row.spki_sha256 for row in found.others))
         own.update(authorities=found.authorities, anchors=found.anchors)
         given.update({self.part: {**arguments, **own}} if self.part else own)
         return found
@@ -90,8 +93,29 @@ class InstallAction(ActionBase):
 def _tell_ignored(result: dict[str, Any] | None, found: _inbox.Found) -> None:
     """Of a fleet's inbox nearly all is for others; a list of it for each host would fill the memory."""
     if result is not None and "ignored" in result:
-        result["ignored"] = result["ignored"] + found.ignored[:SHOWN]
-        result["ignored_more"] = len(found.ignored[SHOWN:])
+        result["ignored"] = result["ignored"] + [_ignored(row) for row in found.others[:SHOWN]]
+        result["ignored_more"] = len(found.others[SHOWN:])
+
+
+def _ignored(row: _leaves.Row) -> dict[str, str]:
+    return {
+        "file": row.source,
+        "serial": row.serial,
+        "name": ", ".join(row.names[:3]),
+        "reason_code": "other_name",
+        "reason": "It is for no certificate of this host.",
+    }
+
+
+def _name_others(result: dict[str, Any], found: _inbox.Found) -> None:
+    """The host knows certificates for other names by their keys only; a person wants file and names."""
+    texts = [(result, "msg"), *((error, "message") for error in _entries(result.get("errors")))]
+    for row in found.others:
+        known_as = _foreign.known_as(row.spki_sha256)
+        full = f"the certificate in '{row.source}' (for {', '.join(row.names) or 'no host'})"
+        for error, word in texts:
+            if word in error:
+                error[word] = str(error[word]).replace(known_as, full)
 
 
 def _warnings(found: _inbox.Found, result: dict[str, Any]) -> list[str]:

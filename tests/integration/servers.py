@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.campus.upki.plugins.module_utils import _install, _probe, _x509
+from ansible_collections.campus.upki.plugins.module_utils import _foreign, _install, _probe, _x509
 from ansible_collections.campus.upki.plugins.module_utils._store import Generation, Store
 from ansible_collections.campus.upki.plugins.plugin_utils import _inbox
 from ansible_collections.campus.upki.tests.unit import pki
@@ -92,7 +92,8 @@ class Issuer:
         inbox, intermediates, roots = ([str(self.path / folder)] for folder in ("inbox", "intermediates", "roots"))
         found = _inbox.look([item["name"] for item in items], inbox, intermediates, roots, now())
         params = {"certificates": list(items), "store": self.store.path, "wait": 3, **options}
-        params.update(candidates=found.candidates, unusable=found.unusable, others=found.others)
+        others = _foreign.pack(row.spki_sha256 for row in found.others)
+        params.update(candidates=found.candidates, unusable=found.unusable, others=others)
         params.update(authorities=found.authorities, anchors=found.anchors)
         return params
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.campus.upki.tests.integration import playbooks
-from ansible_collections.campus.upki.tests.integration.servers import NAME, Issuer
-from ansible_collections.campus.upki.tests.unit import tls_zoo
+from ansible_collections.campus.upki.tests.integration.servers import NAME, Issuer, now
+from ansible_collections.campus.upki.tests.unit import pki, tls_zoo
 
 pytestmark = pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="ansible-playbook is not installed")
 
@@ -28,9 +28,9 @@ def issuer(tmp_path: pathlib.Path) -> Issuer:
     return Issuer(tmp_path)
 
 
-def put_live(issuer: Issuer) -> tuple[list[Any], Any]:
+def put_live(issuer: Issuer, **dates: Any) -> tuple[list[Any], Any]:
     """A further generation put live, as (chain, key) of a server that loads it."""
-    leaf = issuer.issue(issuer.request())
+    leaf = issuer.issue(issuer.request(), **dates)
     issuer.install({"name": NAME})
     live = issuer.store.certificate(NAME).live
     assert live is not None
@@ -89,6 +89,30 @@ def test_a_server_that_was_not_reloaded(issuer: Issuer) -> None:
     assert status != 0 and "unexpected_certificate" in output and "Reload the server" in output
     assert "Tell the IT centre" not in output
     assert lenient == 0
+
+
+UNCHECKED = """- hosts: upki
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: campus.upki.verify
+        rolespec_validate: false
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "good"), [("error", True), ("never", True), ("warning", False), ("warn", False)], ids=lambda part: part
+)
+def test_which_severity_fails_also_where_the_role_s_arguments_are_not_checked(
+    issuer: Issuer, fail_on: str, good: bool
+) -> None:
+    chain, key = put_live(issuer, start=now() - pki.days(190), end=now() + pki.days(7.5))  # a warning and no error
+    (issuer.path / "unchecked.yml").write_text(UNCHECKED)
+    with tls_zoo.tls(chain, key) as port:
+        inventory = inventory_of(issuer, port, ("web1",), upki_verify_fail_on=fail_on)
+        status, output = playbooks.playbook(issuer.path, "-i", inventory, "unchecked.yml")
+    assert (status == 0) is good, output
+    assert ("upki_verify_fail_on is 'warn'; it must be" in output) is (fail_on == "warn"), output
 
 
 def test_a_missing_intermediate_is_named_by_its_file(issuer: Issuer) -> None:

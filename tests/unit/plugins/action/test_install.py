@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 from ansible.plugins.action import ActionBase
 from ansible_collections.campus.upki.plugins.action import install
+from ansible_collections.campus.upki.plugins.module_utils import _foreign, _x509
 from ansible_collections.campus.upki.plugins.plugin_utils import _install_action
 from ansible_collections.campus.upki.tests.unit import pki
 
@@ -62,9 +63,8 @@ def test_the_host_gets_its_leaf_with_the_chain_and_of_others_only_the_key_hash(f
     assert candidate["file"].endswith(f"{NAME}.cer")
     assert candidate["error"] is None
     assert len(candidate["chain"]) == 1
-    (other,) = arguments["others"]
-    assert other["names"] == [OTHER]
-    assert len(other["spki_sha256"]) == 64
+    (other,) = _x509.certificates_from_pem((folders / "inbox" / f"{OTHER}.cer").read_text())
+    assert arguments["others"] == _x509.spki_sha256(other.public_key())[:16]
     assert [row["reason_code"] for row in result["ignored"]] == ["older", "other_name"]
 
 
@@ -73,9 +73,24 @@ def test_of_many_certificates_for_others_a_host_keeps_a_few_and_their_number(fol
     for number in range(30):
         (folders / "inbox" / f"{number}.cer").write_text(pki.pem(ca.issue(f"web{number}.example.ac.jp")))
     result, executed = run(folders, certificates=[{"name": NAME}], **ARGUMENTS)
-    assert [row["reason_code"] for row in result["ignored"]] == ["older"] + ["other_name"] * 20
-    assert result["ignored_more"] == 11
-    assert len(sent(executed)["others"]) == 31  # the host still compares every key
+    assert [row["reason_code"] for row in result["ignored"]] == ["older"] + ["other_name"] * 5
+    assert result["ignored_more"] == 26
+    assert len(sent(executed)["others"]) == 31 * 16  # the host still compares every key
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_error_about_a_certificate_for_other_names_gets_its_file_and_names(
+    folders: pathlib.Path, several: bool
+) -> None:
+    (other,) = _x509.certificates_from_pem((folders / "inbox" / f"{OTHER}.cer").read_text())
+    said = f"The key is that of {_foreign.known_as(_x509.spki_sha256(other.public_key()))}, which does not name it."
+    errors: list[dict[str, Any]] = [{"name": NAME, "message": said}, {"name": "x"}] if several else []
+    failed = {"failed": True, "reason_code": "names_missing", "msg": said, "errors": errors}
+    result, _executed = run(folders, failed, certificates=[{"name": NAME}], **ARGUMENTS)
+    path = folders / "inbox" / f"{OTHER}.cer"
+    full = f"The key is that of the certificate in '{path}' (for {OTHER}), which does not name it."
+    assert result["msg"] == full
+    assert [error.get("message") for error in result["errors"]] == [full, None][: len(errors)]
 
 
 def test_a_controller_with_python_3_10_serves(folders: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

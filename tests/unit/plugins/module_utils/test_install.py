@@ -7,7 +7,15 @@ import os
 import signal
 
 import pytest
-from ansible_collections.campus.upki.plugins.module_utils import _health, _install, _inventory, _probe, _swap, _x509
+from ansible_collections.campus.upki.plugins.module_utils import (
+    _foreign,
+    _health,
+    _install,
+    _inventory,
+    _probe,
+    _swap,
+    _x509,
+)
 from ansible_collections.campus.upki.plugins.module_utils._errors import UpkiError
 from ansible_collections.campus.upki.plugins.module_utils._store import Store
 from ansible_collections.campus.upki.tests.unit import pki
@@ -65,7 +73,7 @@ class Host(object):
     def __init__(self, tmp_path, monkeypatch):
         self.store = Store(str(tmp_path / "store"))
         self.web = Web(self.store)
-        self.candidates, self.unusable, self.others, self.made = [], [], [], 0
+        self.candidates, self.unusable, self.others, self.made = [], [], "", 0
         monkeypatch.setattr(_swap, "run", self.web.run)
         monkeypatch.setattr(_swap._probe, "look", self.web.look)
         monkeypatch.setattr(_swap._servers, "_found", lambda program: True)
@@ -391,9 +399,17 @@ def test_a_first_certificate_without_a_virtual_host_says_what_to_write(host):
 
 
 def test_the_right_key_under_a_strange_name_is_told(host):
-    generation = host.request()
-    host.others = [{"file": "inbox/x", "spki_sha256": generation.spki_sha256(), "names": ["else.example.ac.jp"]}]
-    assert "else.example.ac.jp" in fails(host, "names_missing").message
+    key = host.request().spki_sha256()
+    host.others = _foreign.pack(["f" * 64, key, "0" * 64])
+    error = fails(host, "names_missing")
+    assert _foreign.known_as(key) in error.message and NAME in error.message and key[:16] in error.message
+
+
+def test_keys_of_other_certificates_are_no_fault(host):
+    key = host.request().spki_sha256()
+    host.others = _foreign.pack(["0" * 8 + key[:56], key[8:] + "0" * 8])
+    assert key[:16] in host.others  # but across two of them
+    assert only(host.run({"name": NAME}))["reason_code"] == "waiting"
 
 
 @pytest.mark.parametrize("where", ["item", "request"])

@@ -32,7 +32,7 @@ def test_the_real_leaves_get_their_real_chains(shared: pathlib.Path, tmp_path: p
         "NII Open Domain CA - G7 RSA": ["NII Open Domain CA - G7 RSA"],
         "NII Open Domain CA - G8 RSA": ["NII Open Domain CA - G8 RSA", "SECOM TLS RSA Root CA 2024"],
     }
-    assert found.unusable == found.others == found.ignored == []
+    assert found.unusable == found.others == []
 
 
 def test_a_name_in_any_case_or_in_the_cn_alone_is_this_hosts(tmp_path: pathlib.Path) -> None:
