@@ -6,6 +6,7 @@ import json
 
 from ansible_collections.campus.upki.plugins.module_utils import (
     _adopt,
+    _clock,
     _facts,
     _health,
     _lifecycle,
@@ -49,6 +50,7 @@ class Request(object):
         self.lead_time = _validity.DEFAULT_LEAD_TIME if params.get("lead_time") is None else params["lead_time"]
         self.renew_before = params.get("renew_before") or _validity.DEFAULT_RENEW_BEFORE
         self.issuers = params.get("issuers") or _adopt.ISSUERS
+        self.controllers = _clock.controllers(params.get("controller_time"), now)
         self._look = adopt or (lambda wanted: _facts.adopted(wanted, self.issuers))
         self._seen = {}  # a port is asked once a run
 
@@ -98,11 +100,23 @@ class Request(object):
                     "Remove them.",
                 )
             )
-        decision = _lifecycle.decide(wanted, facts, self.now, self.renew_before, self.lead_time)
+        decision = self._decide(wanted, facts)
         decision.warnings.extend(extra)
         if wanted["state"] != "cancelled":
             decision.warnings.extend(_names.phishing_like([wanted["name"]] + wanted["dns_names"]))
         return _Plan(wanted, slot, facts, decision)
+
+    def _decide(self, wanted, facts):
+        """By the host's clock; where the controller's says something else, both must come to the same."""
+        decision, by_controller = (
+            None if now is None else _lifecycle.decide(wanted, facts, now, self.renew_before, self.lead_time)
+            for now in (self.now, self.controllers)
+        )
+        if by_controller is not None:
+            told = _clock.compare(decision, self.now, self.controllers, by_controller)
+            if all(row["code"] != "clock_behind" for row in decision.warnings):  # which says more
+                decision.warnings.append(told)
+        return decision
 
     # --- making: in memory only --------------------------------------------------------------------------
 

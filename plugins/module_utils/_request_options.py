@@ -33,4 +33,5 @@ ARGUMENTS = {
     "key_group": {"type": "str", "no_log": False},
     "key_mode": {"type": "str", "choices": ["0600", "0640"], "default": "0600", "no_log": False},
     "issuers": {"type": "list", "elements": "str", "default": ["NII Open Domain CA"]},
+    "controller_time": {"type": "str"},
 }

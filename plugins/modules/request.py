@@ -169,6 +169,12 @@ options:
     type: list
     elements: str
     default: ['NII Open Domain CA']
+  controller_time:
+    description:
+      - The controller's time in UTC, such as V(2026-11-25T09:00:00Z). The roles send it.
+      - If the host's clock is more than an hour away from it, that is a warning. If by the one clock a certificate is
+        to be applied for and by the other it is not, that is an error, because a renewal would come too early or never.
+    type: str
 requirements:
   - cryptography >= 3.2 on the managed host
 seealso:
@@ -336,7 +342,8 @@ certificates:
       description:
         - What a person should know, as C(code) and C(message), such as V(pending_old), V(pending_differs),
           V(orphan_differs), V(subject_differs), V(key_type_differs), V(manager_empty), V(renew_before_short),
-          V(renew_before_too_long), V(kind_used), V(phishing_like), V(clock_behind) or V(leftover).
+          V(renew_before_too_long), V(kind_used), V(phishing_like), V(clock_behind), V(clock_differs) or
+          V(leftover).
       type: list
       elements: dict
       returned: always

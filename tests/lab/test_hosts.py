@@ -266,6 +266,16 @@ def test_a_clock_that_is_behind_is_named_and_nothing_changes(story: tuple[Contro
     assert fleet.served(CLOCK) == new
 
 
+def test_a_clock_that_is_ahead_applies_for_nothing(story: tuple[Controller, Issuer]) -> None:
+    fleet, _issuer = story
+    before = fleet.trees()
+    for playbook in ("campus.upki.request", "campus.upki.renew"):
+        run = fleet.play(playbook, "--limit", AHEAD.name, ansible_python_interpreter=WRONG_PYTHON, **BARE_RUN)
+        assert run.recap[AHEAD.name]["failed"] == 1, run.output
+        assert "clock_differs" in run.output and "controller" in run.output, run.output
+        assert not differences(before, fleet.trees())
+
+
 def test_the_host_follows_once_it_has_the_library(story: tuple[Controller, Issuer]) -> None:
     fleet, issuer = story
     lower = fleet.lab.lower(BARE.name)
