@@ -27,7 +27,7 @@ def test_each_wrong_file_stops_its_own_host_and_the_right_one_goes_live(story: t
     web1, web2, web3, web4, web5, web6 = fleet.hosts
     issuer.issue(web1, key=pki.new_key())
     issuer.issue(web2, start=300, end=100)
-    issuer.issue(web3, name="elsewhere.example.ac.jp", request=web3.fqdn)
+    _serial, strange = issuer.issue(web3, name="elsewhere.example.ac.jp", request=web3.fqdn)
     stranger.issue(web4)
     issuer.issue(web5, names=[web5.fqdn])  # docs.… was asked for and is not in it
     right, _path = issuer.issue(web6)
@@ -52,6 +52,8 @@ def test_each_wrong_file_stops_its_own_host_and_the_right_one_goes_live(story: t
             assert not differences(before, after)
         for host, code in told.items():
             assert code in codes(run.output, host.name), (host.name, run.output)
+        # The host knew this one by its key only.
+        assert "elsewhere.example.ac.jp" in codes(run.output, web3.name) and str(strange) in codes(run.output, web3.name)
     assert fleet.served(web6) == right
 
 
