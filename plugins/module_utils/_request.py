@@ -108,15 +108,16 @@ class Request(object):
 
     def _decide(self, wanted, facts):
         """By the host's clock; where the controller's says something else, both must come to the same."""
-        decision, by_controller = (
-            None if now is None else _lifecycle.decide(wanted, facts, now, self.renew_before, self.lead_time)
-            for now in (self.now, self.controllers)
-        )
-        if by_controller is not None:
+        decision = self._decide_at(self.now, wanted, facts)
+        if self.controllers is not None:
+            by_controller = self._decide_at(self.controllers, wanted, facts)
             told = _clock.compare(decision, self.now, self.controllers, by_controller)
             if all(row["code"] != "clock_behind" for row in decision.warnings):  # which says more
                 decision.warnings.append(told)
         return decision
+
+    def _decide_at(self, now, wanted, facts):
+        return _lifecycle.decide(wanted, facts, now, self.renew_before, self.lead_time)
 
     # --- making: in memory only --------------------------------------------------------------------------
 
