@@ -52,8 +52,8 @@ def test_each_wrong_file_stops_its_own_host_and_the_right_one_goes_live(story: t
             assert not differences(before, after)
         for host, code in told.items():
             assert code in codes(run.output, host.name), (host.name, run.output)
-        # The host knew this one by its key only.
-        assert "elsewhere.example.ac.jp" in codes(run.output, web3.name) and str(strange) in codes(run.output, web3.name)
+        said = codes(run.output, web3.name)  # that host knew it by its key only
+        assert "elsewhere.example.ac.jp" in said and str(strange) in said, run.output
     assert fleet.served(web6) == right
 
 
